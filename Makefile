@@ -1,0 +1,52 @@
+# The dev profile throughout, so that the tests, the demo and the generator share one build.
+
+helm = $$(hack/helm/build)
+chart = charts/apitoken-operator
+
+# A cluster that happens to be in the environment is nobody's test bed.
+unexport KUBECONFIG
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## See the operator at work on a control plane of its own, or with KUBECONFIG=<path> on your cluster
+	@hack/demo up $(if $(filter command line,$(origin KUBECONFIG)),"$(KUBECONFIG)")
+
+.PHONY: demo-down
+demo-down: ## End the demo and remove what it made
+	@hack/demo down
+
+.PHONY: test
+test: check ## Run all checks and tests
+	hack/controlplane/controlplane build
+	$(helm) lint --strict $(chart)
+	cargo test --locked
+
+.PHONY: check
+check: needs ## Check format and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+
+.PHONY: build
+build: needs ## Build the operator
+	cargo build --locked
+
+.PHONY: generate
+generate: needs ## Write the CRDs from their types, into crds/ and the chart
+	cargo run --locked -- crds --dir crds
+	cp crds/*.yaml $(chart)/files/crds/
+
+# What all the rest stands on, asked for before anything is built.
+.PHONY: needs
+needs:
+	@missing=0; \
+	need() { $$1 >/dev/null 2>&1 || { echo "missing: $${1%% *} ($$2)" >&2; missing=1; }; }; \
+	need 'cargo --version' 'https://rustup.rs'; \
+	need 'cargo-fmt --version' 'rustup component add rustfmt'; \
+	need 'cargo-clippy --version' 'rustup component add clippy'; \
+	need 'cc --version' 'apt-get install gcc'; \
+	need 'go version' 'https://go.dev/dl, 1.21 or newer'; \
+	need 'openssl version' 'apt-get install openssl'; \
+	exit $$missing
