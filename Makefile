@@ -36,7 +36,7 @@ build: needs ## Build the operator
 .PHONY: generate
 generate: needs ## Write the CRDs from their types, into crds/ and the chart
 	cargo run --locked -- crds --dir crds
-	cp crds/*.yaml $(chart)/files/crds/
+	install -D --mode=644 --target-directory=$(chart)/files/crds crds/*.yaml
 
 # What all the rest stands on, asked for before anything is built.
 .PHONY: needs
