@@ -1,1 +1,24 @@
+//! apitoken-operator: API tokens as Kubernetes resources.
+//!
+//! ```text
+//!   ApiToken, TokenIssuer, ClusterTokenIssuer        Secret (value)
+//!            │ watch                                     ▲ create, update
+//!            ▼                                           │
+//!   controller: gather ──► lifecycle: decide ──► controller: execute ──► one status write
+//!                          (pure)                        │
+//!                                                        ▼
+//!                                                  issuers: make, end
+//! ```
+//!
+//! - [`api`]: the resources, their bounds and words. No I/O.
+//! - [`lifecycle`]: the one place that decides. Pure: no client, no HTTP, no clock.
+//! - [`issuers`]: who makes tokens. Knows nothing of Kubernetes.
+//! - [`controller`]: gathers what is to be decided on and executes what was decided.
+//! - [`operations`]: settings, logs, metrics, probes.
+
 pub mod api;
+pub mod controller;
+pub mod issuers;
+pub mod lifecycle;
+pub mod operations;
+pub mod token_value;

@@ -1,1 +1,117 @@
-fn main() {}
+//! The program `apitoken-operator`.
+
+mod arguments;
+
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use apitoken_operator::{
+    api::crds,
+    controller::{self, Handles, clock::SystemClock},
+    operations::{connection, metrics::Metrics, server, telemetry},
+};
+use clap::Parser;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::arguments::{Arguments, Command, ControllerArguments};
+
+/// How long running passes may go on after the signal to end.
+const DRAIN: Duration = Duration::from_secs(8);
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("apitoken-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Controller(arguments) => run_controller(arguments),
+        Command::Crds { dir: Some(dir) } => write_crds(&dir),
+        Command::Crds { dir: None } => {
+            print!("{}", crds::yaml()?);
+            Ok(())
+        }
+        Command::Version => {
+            println!("{}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    }
+}
+
+fn write_crds(dir: &Path) -> anyhow::Result<()> {
+    for (name, text) in crds::files()? {
+        let path = dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
+    telemetry::init(arguments.log.log_format, arguments.log.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start")?;
+    let result = runtime.block_on(control(arguments));
+    // What did not end by now is cut off: every step is safe to be cut at.
+    runtime.shutdown_background();
+    result
+}
+
+async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let drained = end_on_signal(shutdown.clone())?;
+    let (ready, is_ready) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let listener = server::bind(arguments.admin_address).await?;
+    let shown = server::Shown {
+        ready: is_ready,
+        metrics: metrics.clone(),
+    };
+    tokio::spawn(server::serve(listener, shown, shutdown.clone()));
+
+    let client = connection::connect().await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = arguments.namespace,
+        "controller starts"
+    );
+    let handles = Handles { ready, metrics };
+    let clock = Arc::new(SystemClock);
+    tokio::select! {
+        result = controller::run(client, arguments.settings(), clock, handles, shutdown) => result?,
+        () = drained => warn!("passes did not end in time and are cut off"),
+    }
+    info!("controller ends");
+    Ok(())
+}
+
+/// The first SIGTERM or SIGINT drains; the future that is returned ends when draining took too long
+/// or a second signal came.
+fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
+    Ok(async move {
+        let mut asked = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        asked().await;
+        info!("asked to end: running passes are finished");
+        shutdown.cancel();
+        let _ = timeout(DRAIN, asked()).await;
+    })
+}

@@ -6,6 +6,7 @@
 
 pub mod api_token;
 pub mod conditions;
+pub mod crds;
 pub mod duration;
 pub mod issuer;
 pub mod names;

@@ -1,0 +1,101 @@
+//! The command line. Every flag has an environment variable `APITOKEN_<FLAG>`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use apitoken_operator::{
+    api::Duration,
+    controller::Settings,
+    operations::telemetry::{LogFormat, LogLevel},
+};
+use clap::{Args, Parser, Subcommand};
+
+/// A Kubernetes operator for API tokens.
+#[derive(Parser)]
+#[command(name = "apitoken-operator", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Issue the declared tokens and keep them as declared.
+    Controller(ControllerArguments),
+    /// Print the custom resource definitions as YAML.
+    Crds {
+        /// Write one file for each kind into this directory instead.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Flags of `controller`.
+#[derive(Args)]
+pub struct ControllerArguments {
+    /// The operator's own namespace.
+    #[arg(long, env = "APITOKEN_NAMESPACE", default_value = "apitoken-system")]
+    pub namespace: String,
+    /// Namespace to watch; repeat for more, separate by commas in the environment. Default: all.
+    #[arg(long, env = "APITOKEN_WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+    /// ApiTokens that are worked on at once.
+    #[arg(long, env = "APITOKEN_CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+    /// How long verifiers get to learn of a new value before the Secret shows it.
+    #[arg(long, env = "APITOKEN_PROPAGATION_DELAY", default_value = "2s", value_parser = duration)]
+    pub propagation_delay: Duration,
+    /// Name of the default ClusterTokenIssuer that is made where there is none; empty: never.
+    #[arg(long, env = "APITOKEN_DEFAULT_ISSUER", default_value = "builtin")]
+    pub default_issuer: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "APITOKEN_ADMIN_ADDRESS", default_value = "127.0.0.1:8080")]
+    pub admin_address: SocketAddr,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// Flags of every command that runs for long.
+#[derive(Args)]
+pub struct LogArguments {
+    /// How log lines look.
+    #[arg(long, env = "APITOKEN_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// How much is logged.
+    #[arg(long, env = "APITOKEN_LOG_LEVEL", value_enum, default_value = "info")]
+    pub log_level: LogLevel,
+}
+
+impl ControllerArguments {
+    /// The settings of the controller.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            watch_namespaces: self
+                .watch_namespace
+                .iter()
+                .filter(|namespace| !namespace.is_empty())
+                .cloned()
+                .collect(),
+            concurrency: self.concurrency,
+            propagation_delay: self.propagation_delay.as_signed(),
+            default_issuer: self.default_issuer.clone(),
+            instance: instance(),
+        }
+    }
+}
+
+/// The Pod's name, or the host's: tells the replicas apart.
+fn instance() -> String {
+    let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    std::env::var("POD_NAME")
+        .or_else(|_| hostname())
+        .unwrap_or_else(|_| "apitoken-operator".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::try_from(text.to_owned()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,185 @@
+//! The controllers of TokenIssuers and ClusterTokenIssuers: one piece of code for both kinds.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::Store,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{context::Context, secrets::CALL_TIMEOUT, stores::Guarded, tokens::names_in, watches::Queue};
+use crate::{
+    api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, names},
+    lifecycle::{
+        issuer::{ObservedIssuerObject, decide},
+        schedule,
+    },
+};
+
+/// How long after a failure an issuer is looked at again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What both kinds of issuers have in common.
+pub trait Issuer: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {
+    /// Which kind it is.
+    const KIND: IssuerKind;
+    /// An API for this issuer.
+    fn api(&self, client: &Client) -> Api<Self>;
+    /// The spec that both kinds share.
+    fn spec(&self) -> &IssuerSpec;
+    /// The status.
+    fn status(&self) -> Option<&IssuerStatus>;
+    /// Puts another status in.
+    fn set_status(&mut self, status: IssuerStatus);
+}
+
+impl Issuer for TokenIssuer {
+    const KIND: IssuerKind = IssuerKind::TokenIssuer;
+
+    fn api(&self, client: &Client) -> Api<Self> {
+        Api::namespaced(client.clone(), &self.namespace().unwrap_or_default())
+    }
+
+    fn spec(&self) -> &IssuerSpec {
+        &self.spec.common
+    }
+
+    fn status(&self) -> Option<&IssuerStatus> {
+        self.status.as_ref()
+    }
+
+    fn set_status(&mut self, status: IssuerStatus) {
+        self.status = Some(status);
+    }
+}
+
+impl Issuer for ClusterTokenIssuer {
+    const KIND: IssuerKind = IssuerKind::ClusterTokenIssuer;
+
+    fn api(&self, client: &Client) -> Api<Self> {
+        Api::all(client.clone())
+    }
+
+    fn spec(&self) -> &IssuerSpec {
+        &self.spec.common
+    }
+
+    fn status(&self) -> Option<&IssuerStatus> {
+        self.status.as_ref()
+    }
+
+    fn set_status(&mut self, status: IssuerStatus) {
+        self.status = Some(status);
+    }
+}
+
+/// Why an issuer was not brought to what was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// The finalizer was not written.
+    #[error("could not write the finalizer: {0}")]
+    Finalizer(#[source] CallError),
+    /// The status was not written.
+    #[error("could not write the status: {0}")]
+    Status(#[source] CallError),
+}
+
+/// How a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It answered with an error.
+    #[error("{0}")]
+    Refused(#[from] Box<kube::Error>),
+    /// It did not answer in time.
+    #[error("no answer in time")]
+    Timeout,
+}
+
+/// Runs the controller of one kind until `shutdown`.
+pub fn run<K: Issuer>(
+    store: Store<Guarded<K>>,
+    queue: Queue<K>,
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Controller::for_stream(stream::pending(), store)
+        .with_config(Config::default().concurrency(1))
+        .reconcile_on(names_in(queue))
+        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .run(reconcile, after_error, context)
+        .for_each(|_| async {})
+        .boxed()
+}
+
+async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<Context>) -> Result<Action, IssuerError> {
+    let Ok(issuer) = &object.0 else {
+        warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), "issuer can't be read, skipped until it changes");
+        return Ok(Action::await_change());
+    };
+    let reference = IssuerRef {
+        kind: K::KIND,
+        name: issuer.name_any(),
+    };
+    let plan = decide(&ObservedIssuerObject {
+        metadata: issuer.meta(),
+        spec: issuer.spec(),
+        status: issuer.status(),
+        in_use: context.stores.is_in_use(&reference, issuer.namespace().as_deref()),
+        now: schedule::to_second(context.clock.now()),
+    });
+    let api = issuer.api(&context.client);
+    let mut issuer = issuer.clone();
+    if let Some(finalizers) = plan.finalizers {
+        issuer = write_finalizers(&api, &issuer, &finalizers).await.map_err(IssuerError::Finalizer)?;
+        info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), ?finalizers, "finalizers written");
+    }
+    if let Some(status) = plan.status {
+        issuer.set_status(status);
+        write_status(&api, &issuer).await.map_err(IssuerError::Status)?;
+        info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), "status of the issuer written");
+    }
+    Ok(Action::await_change())
+}
+
+/// Under the version that was read, so that nobody else's finalizer is lost.
+async fn write_finalizers<K: Issuer>(api: &Api<K>, issuer: &K, finalizers: &[String]) -> Result<K, CallError> {
+    let patch = json!({ "metadata": { "resourceVersion": issuer.resource_version(), "finalizers": finalizers } });
+    let parameters = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..Default::default()
+    };
+    call(api.patch(&issuer.name_any(), &parameters, &Patch::Merge(patch))).await
+}
+
+async fn write_status<K: Issuer>(api: &Api<K>, issuer: &K) -> Result<K, CallError> {
+    let parameters = PostParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..Default::default()
+    };
+    call(api.replace_status(&issuer.name_any(), &parameters, issuer)).await
+}
+
+/// A call to the API server, bounded in time.
+///
+/// # Errors
+/// The server's error, or no answer in time.
+pub async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    let answer = timeout(CALL_TIMEOUT, call).await.map_err(|_| CallError::Timeout)?;
+    answer.map_err(|error| CallError::Refused(Box::new(error)))
+}
+
+fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &IssuerError, _: Arc<Context>) -> Action {
+    warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), %error, "issuer is looked at again in a moment");
+    Action::requeue(RETRY)
+}

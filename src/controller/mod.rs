@@ -1,0 +1,179 @@
+//! Gathers what is to be decided on and executes what was decided.
+//!
+//! This module owns all talk with the API server. It decides nothing about a token: see
+//! [`crate::lifecycle`].
+//!
+//! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
+//! [`issuers`] run one pass for each: gather, decide, execute, one status write.
+
+mod claims;
+pub mod clock;
+mod context;
+mod default_issuer;
+mod events;
+mod execute;
+mod fresh;
+mod gather;
+mod issuers;
+mod recent;
+mod retries;
+mod secrets;
+pub mod stores;
+mod tokens;
+mod watches;
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, join_all, select_all};
+use kube::{Api, Client, api::ListParams};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+pub use self::context::Settings;
+use self::{
+    clock::Clock,
+    context::{Context, ScopedContext},
+    events::Events,
+    issuers::CallError,
+    stores::{Scope, Stores},
+};
+use crate::{
+    api::{ApiToken, ClusterTokenIssuer, TokenIssuer},
+    operations::metrics::Metrics,
+};
+
+/// Why the controller did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The API server does not know our kinds.
+    #[error(
+        "the custom resource {kind} is not installed: install the Helm chart, or run `apitoken-operator crds | kubectl apply --server-side -f -`"
+    )]
+    MissingKind {
+        /// Plural name and group of the kind.
+        kind: String,
+    },
+    /// The API server does not let us.
+    #[error("not allowed to list {kind}: give the operator's ServiceAccount the role of the Helm chart")]
+    Forbidden {
+        /// Plural name and group of the kind.
+        kind: String,
+    },
+    /// The API server does not answer.
+    #[error("can't reach the API server: {0}")]
+    Unreachable(#[source] CallError),
+    /// The default issuer could not be made.
+    #[error("could not make the default ClusterTokenIssuer: {0}")]
+    DefaultIssuer(#[source] CallError),
+    /// A watch ended by itself.
+    #[error("a watch ended by itself; this is a bug")]
+    WatchEnded,
+}
+
+/// What the program shows of a controller that runs.
+pub struct Handles {
+    /// Becomes true once every watch has listed.
+    pub ready: watch::Sender<bool>,
+    /// Counts what is done, and gets the stores to count tokens in.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs the controllers until `shutdown`.
+///
+/// # Errors
+/// Where it can't begin: no API server, no rights, no custom resources.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    handles: Handles,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    check_kinds(&client, &settings).await?;
+    let watches = watches::open(&client, &Scope::of(&settings.watch_namespaces));
+    let stores = watches.stores.clone();
+    handles.metrics.count_tokens_in(stores.clone());
+    let context = Arc::new(Context {
+        events: Events::new(client.clone(), settings.instance.clone()),
+        metrics: handles.metrics.clone(),
+        stores: stores.clone(),
+        client,
+        clock,
+        settings,
+    });
+    let work = async {
+        listed(&stores).await;
+        default_issuer::ensure(&context).await.map_err(RunError::DefaultIssuer)?;
+        handles.ready.send_replace(true);
+        info!("all watches have listed, work begins");
+        let controllers = controllers(watches.cluster_issuers, watches.scopes, &context, &shutdown);
+        join_all(controllers).await;
+        Ok(())
+    };
+    tokio::select! {
+        result = work => result,
+        _ = select_all(watches.running) => Err(RunError::WatchEnded),
+    }
+}
+
+/// One look at each kind, so that what is missing is said in one line and not by watches that fail for ever.
+async fn check_kinds(client: &Client, settings: &Settings) -> Result<(), RunError> {
+    for scope in Scope::of(&settings.watch_namespaces) {
+        check_kind("apitokens", scope.api::<ApiToken>(client)).await?;
+        check_kind("tokenissuers", scope.api::<TokenIssuer>(client)).await?;
+    }
+    check_kind("clustertokenissuers", Api::<ClusterTokenIssuer>::all(client.clone())).await
+}
+
+async fn check_kind<K>(plural: &str, api: Api<K>) -> Result<(), RunError>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let kind = format!("{plural}.{}", crate::api::GROUP);
+    match issuers::call(api.list_metadata(&ListParams::default().limit(1))).await {
+        Ok(_) => Ok(()),
+        Err(CallError::Refused(error)) => Err(match error.as_ref() {
+            kube::Error::Api(status) if status.is_not_found() => RunError::MissingKind { kind },
+            kube::Error::Api(status) if status.is_forbidden() => RunError::Forbidden { kind },
+            _ => RunError::Unreachable(CallError::Refused(error)),
+        }),
+        Err(error) => Err(RunError::Unreachable(error)),
+    }
+}
+
+/// Waits until every store holds a whole list. A writer that is gone ends the program elsewhere.
+async fn listed(stores: &Stores) {
+    let _ = stores.cluster_issuers.wait_until_ready().await;
+    let _ = stores.namespaces.wait_until_ready().await;
+    for scope in &stores.scopes {
+        let _ = scope.tokens.wait_until_ready().await;
+        let _ = scope.issuers.wait_until_ready().await;
+        let _ = scope.secrets.wait_until_ready().await;
+    }
+}
+
+/// One controller of ClusterTokenIssuers, and for each scope one of TokenIssuers and one of ApiTokens.
+fn controllers(
+    cluster_issuers: watches::Queue<ClusterTokenIssuer>,
+    queues: Vec<(watches::Queue<TokenIssuer>, watches::Queue<ApiToken>)>,
+    context: &Arc<Context>,
+    shutdown: &CancellationToken,
+) -> Vec<BoxFuture<'static, ()>> {
+    let stores = &context.stores;
+    let mut running = vec![issuers::run(
+        stores.cluster_issuers.clone(),
+        cluster_issuers,
+        context.clone(),
+        shutdown.clone(),
+    )];
+    for (scope, (issuers, tokens)) in stores.scopes.iter().zip(queues) {
+        running.push(issuers::run(scope.issuers.clone(), issuers, context.clone(), shutdown.clone()));
+        let scoped = ScopedContext {
+            shared: context.clone(),
+            stores: scope.clone(),
+        };
+        running.push(tokens::run(tokens, Arc::new(scoped), shutdown.clone()));
+    }
+    running
+}

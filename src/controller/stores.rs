@@ -1,0 +1,209 @@
+//! What the cluster holds, kept in memory by the watches, and the questions that are asked of it.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta, Selector, SelectorExt},
+    runtime::reflector::{ObjectRef, Store},
+};
+
+use super::{claims::Claims, fresh::FreshTokens, recent::Recent, retries::Retries};
+use crate::{
+    api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
+    lifecycle::IssuerProblem,
+};
+
+/// An object, or why it can't be read: one bad object does not end a watch.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Namespaces that are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// One.
+    Namespace(String),
+}
+
+impl Scope {
+    /// The scopes for the namespaces that were named; all where none was.
+    pub fn of(namespaces: &[String]) -> Vec<Self> {
+        if namespaces.is_empty() {
+            return vec![Self::All];
+        }
+        namespaces.iter().cloned().map(Self::Namespace).collect()
+    }
+
+    /// An API for the objects of this scope.
+    pub fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        match self {
+            Self::All => Api::all(client.clone()),
+            Self::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+        }
+    }
+
+    fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(watched) => watched == namespace,
+        }
+    }
+}
+
+/// What is known of the whole cluster.
+pub struct Stores {
+    /// Cluster-wide issuers.
+    pub cluster_issuers: Store<Guarded<ClusterTokenIssuer>>,
+    /// Namespaces: their labels.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// What is known of the watched namespaces.
+    pub scopes: Vec<Arc<ScopedStores>>,
+}
+
+/// What is known of one scope.
+pub struct ScopedStores {
+    /// The namespaces of this scope.
+    pub scope: Scope,
+    /// ApiTokens.
+    pub tokens: Store<Guarded<ApiToken>>,
+    /// TokenIssuers.
+    pub issuers: Store<Guarded<TokenIssuer>>,
+    /// Metadata of Secrets with our label.
+    pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// ApiTokens with a status just written.
+    pub recent_tokens: Recent<Arc<ApiToken>>,
+    /// Versions of Secrets just written.
+    pub recent_secrets: Recent<String>,
+    /// Which ApiTokens name which Secret.
+    pub claims: Claims,
+    /// Tokens on their way to their Secret.
+    pub fresh: FreshTokens,
+    /// Passes that could not even write their status.
+    pub retries: Retries,
+}
+
+impl Stores {
+    /// The scopes that a namespace is in, with their numbers.
+    pub fn scopes_of(&self, namespace: &str) -> impl Iterator<Item = (usize, &Arc<ScopedStores>)> {
+        let covering = move |(_, stores): &(usize, &Arc<ScopedStores>)| stores.scope.covers(namespace);
+        self.scopes.iter().enumerate().filter(covering)
+    }
+
+    /// A TokenIssuer.
+    pub fn issuer(&self, namespace: &str, name: &str) -> Option<Arc<Guarded<TokenIssuer>>> {
+        let key = ObjectRef::new(name).within(namespace);
+        self.scopes_of(namespace).find_map(|(_, stores)| stores.issuers.get(&key))
+    }
+
+    /// A ClusterTokenIssuer.
+    pub fn cluster_issuer(&self, name: &str) -> Option<Arc<Guarded<ClusterTokenIssuer>>> {
+        self.cluster_issuers.get(&ObjectRef::new(name))
+    }
+
+    /// The issuer that a token refers to: the declared one, else the one that was found before for a
+    /// token that exists, else the default.
+    ///
+    /// # Errors
+    /// Where there is no default issuer, or more than one.
+    pub fn issuer_of(&self, token: &ApiToken) -> Result<IssuerRef, IssuerProblem> {
+        if let Some(declared) = &token.spec.issuer_ref {
+            return Ok(declared.clone());
+        }
+        let bound = token
+            .status
+            .as_ref()
+            .filter(|status| status.token.is_some() || status.pending.is_some());
+        match bound.and_then(|status| status.issuer_ref.clone()) {
+            Some(found_before) => Ok(found_before),
+            None => self.default_issuer(),
+        }
+    }
+
+    fn default_issuer(&self) -> Result<IssuerRef, IssuerProblem> {
+        let mut names: Vec<String> = self
+            .cluster_issuers
+            .state_filter(is_default)
+            .iter()
+            .map(|issuer| issuer.name_any())
+            .collect();
+        names.sort();
+        match names.as_slice() {
+            [] => Err(IssuerProblem::NoDefault),
+            [name] => Ok(IssuerRef {
+                kind: IssuerKind::ClusterTokenIssuer,
+                name: name.clone(),
+            }),
+            _ => Err(IssuerProblem::SeveralDefaults(names)),
+        }
+    }
+
+    /// Whether a namespace is among those that a ClusterTokenIssuer allows.
+    pub fn allows(&self, allowed: Option<&AllowedNamespaces>, namespace: &str) -> bool {
+        let Some(allowed) = allowed else {
+            return true;
+        };
+        allowed.names.iter().any(|name| name == namespace)
+            || allowed.selector.as_ref().is_some_and(|selector| self.selects(selector, namespace))
+    }
+
+    fn selects(&self, selector: &LabelSelector, namespace: &str) -> bool {
+        let Ok(selector) = Selector::try_from(selector.clone()) else {
+            return false;
+        };
+        let found = self.namespaces.get(&ObjectRef::new(namespace));
+        found.is_some_and(|namespace| selector.matches(namespace.labels()))
+    }
+
+    /// Whether any ApiToken refers to this issuer.
+    pub fn is_in_use(&self, issuer: &IssuerRef, namespace: Option<&str>) -> bool {
+        self.scopes.iter().any(|stores| {
+            let uses = |token: &Guarded<ApiToken>| {
+                let same_namespace = namespace.is_none() || token.namespace().as_deref() == namespace;
+                same_namespace && token.0.as_ref().is_ok_and(|token| self.refers_to(token, issuer))
+            };
+            stores.tokens.find(uses).is_some()
+        })
+    }
+
+    /// Whether the token refers to this issuer, or did when it was issued.
+    pub fn refers_to(&self, token: &ApiToken, issuer: &IssuerRef) -> bool {
+        let bound = token.status.as_ref().and_then(|status| status.issuer_ref.as_ref());
+        bound == Some(issuer) || self.issuer_of(token).is_ok_and(|reference| reference == *issuer)
+    }
+
+    /// An ApiToken other than `token` that has or had the value with that hash: `<namespace>/<name>`.
+    pub fn other_with_hash(&self, token: &ApiToken, hash: &str) -> Option<String> {
+        self.scopes.iter().find_map(|stores| {
+            let has_it = |other: &Guarded<ApiToken>| {
+                other.meta().uid != token.metadata.uid && other.0.as_ref().is_ok_and(|other| hashes(other).any(|known| known == hash))
+            };
+            let other = stores.tokens.find(has_it)?;
+            Some(format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()))
+        })
+    }
+}
+
+/// Whether the annotation makes it the default issuer.
+pub fn is_default<K: Resource>(issuer: &K) -> bool {
+    let annotation = issuer.annotations().get(names::DEFAULT_ISSUER_ANNOTATION);
+    annotation.is_some_and(|value| value == "true")
+}
+
+/// All hashes that the status names.
+fn hashes(token: &ApiToken) -> impl Iterator<Item = &str> {
+    let status = token.status.as_ref();
+    let current = status.and_then(|status| status.token.as_ref()?.hash.as_deref());
+    let pending = status.and_then(|status| status.pending.as_ref()?.hash.as_deref());
+    let previous = status
+        .into_iter()
+        .flat_map(|status| status.previous.iter().filter_map(|token| token.hash.as_deref()));
+    current.into_iter().chain(pending).chain(previous)
+}

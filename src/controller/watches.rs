@@ -1,0 +1,389 @@
+//! The watches: they keep the stores up to date and tell the controllers what changed.
+//!
+//! Never a Secret's data: of Secrets only metadata is watched, and only of those with our label.
+//! What a controller is told is a name, never a state: it looks at the stores itself.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{FutureExt, TryStreamExt, future::BoxFuture};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{
+    recent::key,
+    stores::{Guarded, Scope, ScopedStores, Stores},
+};
+use crate::api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, names};
+
+/// Names that wait for a controller. A full queue holds back the watch behind it, nothing else.
+const QUEUE: usize = 1024;
+/// Annotation in which kubectl keeps a second copy of the object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Names of objects for a controller to look at.
+pub type Queue<K> = mpsc::Receiver<ObjectRef<Guarded<K>>>;
+type Trigger<K> = mpsc::Sender<ObjectRef<Guarded<K>>>;
+
+/// The watches, opened.
+pub struct Watches {
+    /// What they keep.
+    pub stores: Arc<Stores>,
+    /// What they tell the controller of ClusterTokenIssuers.
+    pub cluster_issuers: Queue<ClusterTokenIssuer>,
+    /// What they tell the controllers of each scope, in the order of [`Stores::scopes`].
+    pub scopes: Vec<(Queue<TokenIssuer>, Queue<ApiToken>)>,
+    /// To be run all the time; none of them ends by itself.
+    pub running: Vec<BoxFuture<'static, ()>>,
+}
+
+/// Opens all watches.
+pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
+    let (cluster_issuers, watch_cluster_issuers) = watch(Api::all(client.clone()), watcher::Config::default());
+    let (namespaces, watch_namespaces) = watch(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default());
+    let (scoped, watch_scopes): (Vec<_>, Vec<_>) = scopes.iter().map(|scope| open_scope(client, scope)).unzip();
+    let stores = Arc::new(Stores {
+        cluster_issuers,
+        namespaces,
+        scopes: scoped,
+    });
+
+    let (tell_cluster_issuers, cluster_issuers) = mpsc::channel(QUEUE);
+    let (tell_scopes, scopes): (Vec<_>, Vec<_>) = stores.scopes.iter().map(|_| channels()).unzip();
+    let announcer = Arc::new(Announcer {
+        stores: stores.clone(),
+        cluster_issuers: tell_cluster_issuers,
+        scopes: tell_scopes,
+    });
+    let mut running = vec![
+        run(watch_cluster_issuers, &announcer, |announcer, event| {
+            async move { announcer.cluster_issuer(event).await }.boxed()
+        }),
+        run(watch_namespaces, &announcer, |announcer, event| {
+            async move { announcer.namespace(event).await }.boxed()
+        }),
+    ];
+    for (at, (tokens, issuers, secrets)) in watch_scopes.into_iter().enumerate() {
+        running.push(run(tokens, &announcer, move |announcer, event| {
+            async move { announcer.token(at, event).await }.boxed()
+        }));
+        running.push(run(issuers, &announcer, move |announcer, event| {
+            async move { announcer.issuer(at, event).await }.boxed()
+        }));
+        running.push(run(secrets, &announcer, move |announcer, event| {
+            async move { announcer.secret(at, event).await }.boxed()
+        }));
+    }
+    Watches {
+        stores,
+        cluster_issuers,
+        scopes,
+        running,
+    }
+}
+
+type ScopeWatches = (
+    Watch<Guarded<ApiToken>>,
+    Watch<Guarded<TokenIssuer>>,
+    Watch<PartialObjectMeta<Secret>>,
+);
+
+fn open_scope(client: &Client, scope: &Scope) -> (Arc<ScopedStores>, ScopeWatches) {
+    let ours = watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGER));
+    let (tokens, watch_tokens) = watch(scope.api(client), watcher::Config::default());
+    let (issuers, watch_issuers) = watch(scope.api(client), watcher::Config::default());
+    let (secrets, watch_secrets) = watch(scope.api::<PartialObjectMeta<Secret>>(client), ours);
+    let stores = ScopedStores {
+        scope: scope.clone(),
+        tokens,
+        issuers,
+        secrets,
+        recent_tokens: Default::default(),
+        recent_secrets: Default::default(),
+        claims: Default::default(),
+        fresh: Default::default(),
+        retries: Default::default(),
+    };
+    (Arc::new(stores), (watch_tokens, watch_issuers, watch_secrets))
+}
+
+type ScopeTriggers = (Trigger<TokenIssuer>, Trigger<ApiToken>);
+
+fn channels() -> (ScopeTriggers, (Queue<TokenIssuer>, Queue<ApiToken>)) {
+    let (tell_issuers, issuers) = mpsc::channel(QUEUE);
+    let (tell_tokens, tokens) = mpsc::channel(QUEUE);
+    ((tell_issuers, tell_tokens), (issuers, tokens))
+}
+
+/// The watch of one kind.
+struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
+    api: Api<K>,
+    config: watcher::Config,
+    writer: Writer<K>,
+}
+
+fn watch<K>(api: Api<K>, config: watcher::Config) -> (Store<K>, Watch<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let writer = Writer::new(());
+    (writer.as_reader(), Watch { api, config, writer })
+}
+
+/// Keeps the store of `watch` up to date, and tells of each change once the store has it.
+fn run<K, F>(watch: Watch<K>, announcer: &Arc<Announcer>, mut tell: F) -> BoxFuture<'static, ()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    F: FnMut(Arc<Announcer>, Event<K>) -> BoxFuture<'static, ()> + Send + 'static,
+{
+    let announcer = announcer.clone();
+    let Watch { api, config, mut writer } = watch;
+    async move {
+        let events = watcher::watcher(api, config).default_backoff().modify(trim);
+        let mut events = std::pin::pin!(events);
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) => {
+                    writer.apply_watcher_event(&event);
+                    tell(announcer.clone(), event).await;
+                }
+                Ok(None) => return,
+                Err(error) => warn!(kind = %K::kind(&()), %error, "watch interrupted, it is opened again"),
+            }
+        }
+    }
+    .boxed()
+}
+
+/// Drops what nobody reads, so that memory holds what is needed.
+pub fn trim<K: Resource>(object: &mut K) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
+}
+
+/// Tells the controllers what changed.
+struct Announcer {
+    stores: Arc<Stores>,
+    cluster_issuers: Trigger<ClusterTokenIssuer>,
+    scopes: Vec<ScopeTriggers>,
+}
+
+impl Announcer {
+    async fn token(&self, at: usize, event: Event<Guarded<ApiToken>>) {
+        let Some(stores) = self.stores.scopes.get(at) else { return };
+        match event {
+            Event::Apply(token) => {
+                if let Ok(token) = &token.0 {
+                    stores.claims.insert(token);
+                    self.issuer_of(token).await;
+                }
+                if !stores.recent_tokens.delivered(token.meta()) {
+                    self.tell_token(at, ObjectRef::from_obj(&token)).await;
+                }
+            }
+            Event::Delete(token) => {
+                stores.recent_tokens.delivered(token.meta());
+                stores.claims.remove(&key(token.meta()));
+                stores.retries.succeeded(&key(token.meta()));
+                stores.fresh.take(token.meta().uid.as_deref().unwrap_or_default());
+                if let Ok(token) = &token.0 {
+                    self.claimants(at, &token.namespace().unwrap_or_default(), crate::lifecycle::secret::name(token))
+                        .await;
+                    self.issuer_of(token).await;
+                }
+            }
+            Event::InitDone => {
+                let tokens = stores.tokens.state();
+                stores.claims.replace(tokens.iter().filter_map(|token| token.0.as_ref().ok()));
+                stores.recent_tokens.listed();
+                stores.fresh.clear();
+                self.all_tokens(at).await;
+                self.all_issuers().await;
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    async fn secret(&self, at: usize, event: Event<PartialObjectMeta<Secret>>) {
+        let Some(stores) = self.stores.scopes.get(at) else { return };
+        match event {
+            Event::Apply(secret) | Event::Delete(secret) => {
+                if !stores.recent_secrets.delivered(&secret.metadata) {
+                    self.claimants(at, &secret.namespace().unwrap_or_default(), &secret.name_any())
+                        .await;
+                }
+            }
+            Event::InitDone => {
+                stores.recent_secrets.listed();
+                self.all_tokens(at).await;
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    async fn issuer(&self, at: usize, event: Event<Guarded<TokenIssuer>>) {
+        match event {
+            Event::Apply(issuer) | Event::Delete(issuer) => {
+                self.tell_issuer(at, ObjectRef::from_obj(&issuer)).await;
+                let (namespace, reference) = (issuer.namespace(), reference(IssuerKind::TokenIssuer, &issuer.name_any()));
+                self.tokens_where(at, |token| {
+                    token.namespace() == namespace && self.stores.refers_to(token, &reference)
+                })
+                .await;
+            }
+            Event::InitDone => {
+                self.all_issuers().await;
+                self.all_tokens(at).await;
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    async fn cluster_issuer(&self, event: Event<Guarded<ClusterTokenIssuer>>) {
+        match event {
+            Event::Apply(issuer) | Event::Delete(issuer) => {
+                self.tell_cluster_issuer(ObjectRef::from_obj(&issuer)).await;
+                let reference = reference(IssuerKind::ClusterTokenIssuer, &issuer.name_any());
+                let concerned = |token: &ApiToken| self.stores.refers_to(token, &reference) || self.stores.issuer_of(token).is_err();
+                for at in 0..self.scopes.len() {
+                    self.tokens_where(at, concerned).await;
+                }
+            }
+            Event::InitDone => {
+                self.all_issuers().await;
+                for at in 0..self.scopes.len() {
+                    self.all_tokens(at).await;
+                }
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    /// Labels of a namespace decide where an issuer selects namespaces by them.
+    async fn namespace(&self, event: Event<PartialObjectMeta<Namespace>>) {
+        match event {
+            Event::Apply(namespace) | Event::Delete(namespace) if self.selects_namespaces() => {
+                let name = namespace.name_any();
+                for (at, _) in self.stores.scopes_of(&name) {
+                    self.tokens_where(at, |token| token.metadata.namespace.as_ref() == Some(&name))
+                        .await;
+                }
+            }
+            Event::InitDone if self.selects_namespaces() => {
+                for at in 0..self.scopes.len() {
+                    self.all_tokens(at).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn selects_namespaces(&self) -> bool {
+        let selects = |issuer: &Guarded<ClusterTokenIssuer>| {
+            let allowed = issuer.0.as_ref().ok().and_then(|issuer| issuer.spec.allowed_namespaces.as_ref());
+            allowed.is_some_and(|allowed| allowed.selector.is_some())
+        };
+        self.stores.cluster_issuers.find(selects).is_some()
+    }
+
+    /// An issuer is told of its tokens only while that matters to it: to be held, or to be let go.
+    async fn issuer_of(&self, token: &ApiToken) {
+        let Ok(reference) = self.stores.issuer_of(token) else { return };
+        let namespace = token.namespace().unwrap_or_default();
+        match reference.kind {
+            IssuerKind::ClusterTokenIssuer => {
+                let issuer = self
+                    .stores
+                    .cluster_issuer(&reference.name)
+                    .filter(|issuer| wants_to_know(issuer.as_ref()));
+                if let Some(issuer) = issuer {
+                    self.tell_cluster_issuer(ObjectRef::from_obj(issuer.as_ref())).await;
+                }
+            }
+            IssuerKind::TokenIssuer => {
+                let issuer = self
+                    .stores
+                    .issuer(&namespace, &reference.name)
+                    .filter(|issuer| wants_to_know(issuer.as_ref()));
+                for (at, _) in self.stores.scopes_of(&namespace) {
+                    if let Some(issuer) = &issuer {
+                        self.tell_issuer(at, ObjectRef::from_obj(issuer.as_ref())).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn all_issuers(&self) {
+        for issuer in self.stores.cluster_issuers.state() {
+            self.tell_cluster_issuer(ObjectRef::from_obj(issuer.as_ref())).await;
+        }
+        for (at, stores) in self.stores.scopes.iter().enumerate() {
+            for issuer in stores.issuers.state() {
+                self.tell_issuer(at, ObjectRef::from_obj(issuer.as_ref())).await;
+            }
+        }
+    }
+
+    /// Every ApiToken that names the Secret.
+    async fn claimants(&self, at: usize, namespace: &str, secret: &str) {
+        let Some(stores) = self.stores.scopes.get(at) else { return };
+        for name in stores.claims.claimants(namespace, secret) {
+            self.tell_token(at, ObjectRef::new(&name).within(namespace)).await;
+        }
+    }
+
+    async fn all_tokens(&self, at: usize) {
+        self.tokens_where(at, |_| true).await;
+    }
+
+    async fn tokens_where(&self, at: usize, concerned: impl Fn(&ApiToken) -> bool) {
+        let Some(stores) = self.stores.scopes.get(at) else { return };
+        let concerned = |token: &Guarded<ApiToken>| token.0.as_ref().map_or(true, &concerned);
+        for token in stores.tokens.state_filter(concerned) {
+            self.tell_token(at, ObjectRef::from_obj(token.as_ref())).await;
+        }
+    }
+
+    async fn tell_token(&self, at: usize, token: ObjectRef<Guarded<ApiToken>>) {
+        if let Some((_, tokens)) = self.scopes.get(at) {
+            tell(tokens, token).await;
+        }
+    }
+
+    async fn tell_issuer(&self, at: usize, issuer: ObjectRef<Guarded<TokenIssuer>>) {
+        if let Some((issuers, _)) = self.scopes.get(at) {
+            tell(issuers, issuer).await;
+        }
+    }
+
+    async fn tell_cluster_issuer(&self, issuer: ObjectRef<Guarded<ClusterTokenIssuer>>) {
+        tell(&self.cluster_issuers, issuer).await;
+    }
+}
+
+/// Waits while the queue is full. One that is closed belongs to a controller that has ended.
+async fn tell<K: Resource<DynamicType = ()>>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
+    let _ = queue.send(object).await;
+}
+
+fn wants_to_know<K: Resource>(issuer: &K) -> bool {
+    issuer.meta().deletion_timestamp.is_some() || !issuer.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
+}
+
+fn reference(kind: IssuerKind, name: &str) -> IssuerRef {
+    IssuerRef {
+        kind,
+        name: name.to_owned(),
+    }
+}

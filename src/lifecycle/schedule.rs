@@ -1,0 +1,125 @@
+//! When things are due: the end of a token, the next try after a failure.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{
+    ApiTokenSpec,
+    api_token::{Failures, ObservedState},
+};
+
+/// The first pause after a failure; each further one is twice as long.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
+/// Between two tokens made for one ApiToken: keeps below 8 in 15 s whatever happens.
+const BETWEEN_ISSUES: SignedDuration = SignedDuration::from_secs(2);
+
+/// When a token issued at `issued_at` ends; nothing where it does not.
+pub fn end(spec: &ApiTokenSpec, issued_at: Option<Timestamp>) -> Option<Timestamp> {
+    if let Some(Time(at)) = &spec.expires_at {
+        return Some(*at);
+    }
+    let lifetime = spec.lifetime.as_ref()?.as_signed();
+    Some(later(issued_at?, lifetime))
+}
+
+/// `at` plus `duration`, or the end of time.
+pub fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// When the next token may be made after one made at `last`.
+pub fn next_issue(last: Timestamp) -> Timestamp {
+    later(last, BETWEEN_ISSUES)
+}
+
+/// The record of one more failure, with the time of the next try.
+///
+/// The pause doubles from 1 s to 5 min and is shortened by up to a fifth, so that objects that
+/// failed together don't come back together. `seed` differs between objects.
+pub fn failed_again(before: Option<&Failures>, seed: &str, now: Timestamp) -> Failures {
+    let count = before.map_or(0, |failures| failures.count).saturating_add(1);
+    let first_at = before.map_or_else(|| Time(now), |failures| failures.first_at.clone());
+    Failures {
+        count,
+        first_at,
+        last_at: Time(now),
+        next_retry_at: Some(Time(later(now, pause(count, seed)))),
+    }
+}
+
+fn pause(count: i32, seed: &str) -> SignedDuration {
+    let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(0).min(16);
+    let full = FIRST_PAUSE
+        .as_millis()
+        .saturating_mul(1i128 << doublings)
+        .min(LONGEST_PAUSE.as_millis());
+    let jitter = i128::from(crc32fast::hash(format!("{seed}/{count}").as_bytes()) % 200);
+    let shortened = full - full * jitter / 1000;
+    // Times in a status are whole seconds: less than one would be a try at once.
+    SignedDuration::from_secs(i64::try_from(shortened.div_euclid(1000)).unwrap_or(300).max(1))
+}
+
+/// Where the token is to be brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// It is to work, or to be held back for now.
+    Live(ObservedState),
+    /// Its time is over.
+    Expired,
+    /// It is ended for good.
+    Revoked,
+}
+
+/// Cuts a time to the second, as Kubernetes stores times.
+pub fn to_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Duration;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_end_counts_from_the_issue_or_is_a_date() {
+        let issued = at("2030-01-01T00:00:00Z");
+        let lifetime = ApiTokenSpec {
+            lifetime: Some(Duration::try_from("24h".to_owned()).unwrap()),
+            ..Default::default()
+        };
+        let date = ApiTokenSpec {
+            expires_at: Some(Time(at("2031-01-01T00:00:00Z"))),
+            ..Default::default()
+        };
+        assert_eq!(end(&ApiTokenSpec::default(), Some(issued)), None);
+        assert_eq!(end(&lifetime, Some(issued)), Some(at("2030-01-02T00:00:00Z")));
+        assert_eq!(end(&lifetime, None), None, "a lifetime starts with the issue");
+        assert_eq!(end(&date, None), Some(at("2031-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn pauses_double_to_five_minutes_and_differ_between_objects() {
+        let seconds: Vec<i64> = (1..=12).map(|count| pause(count, "uid").as_secs()).collect();
+        for (count, pair) in seconds.windows(2).enumerate() {
+            assert!(pair[0] <= pair[1] || pair[0] >= 240, "try {count}: {seconds:?}");
+        }
+        assert!((1..=12).all(|count| (1..=300).contains(&pause(count, "uid").as_secs())));
+        assert!(pause(i32::MAX, "uid").as_secs() >= 240);
+        let spread: std::collections::HashSet<i64> = (0..100).map(|n| pause(9, &format!("uid-{n}")).as_secs()).collect();
+        assert!(spread.len() > 20, "{spread:?}");
+    }
+
+    #[test]
+    fn the_first_failure_is_remembered_over_the_next_ones() {
+        let first = failed_again(None, "uid", at("2030-01-01T00:00:00Z"));
+        let second = failed_again(Some(&first), "uid", at("2030-01-01T00:00:05Z"));
+        assert_eq!((second.count, second.first_at), (2, first.first_at));
+        assert_eq!(second.last_at, Time(at("2030-01-01T00:00:05Z")));
+    }
+}

@@ -1,0 +1,6 @@
+//! What a program needs beside its work: settings, logs, metrics, probes, the way to the API server.
+
+pub mod connection;
+pub mod metrics;
+pub mod server;
+pub mod telemetry;
