@@ -79,6 +79,7 @@ async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
         ready: is_ready,
         metrics: metrics.clone(),
     };
+    info!(address = %listener.local_addr()?, "serving probes and metrics");
     tokio::spawn(server::serve(listener, shown, shutdown.clone()));
 
     let client = connection::connect().await?;

@@ -1,0 +1,19 @@
+//! Everything that talks to the outside, against the real thing: a real API server, the real
+//! program, real Helm.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on ends")]
+
+mod support;
+
+mod borders;
+mod chart;
+mod conditions;
+mod crashes;
+mod examples;
+mod generated;
+mod issue;
+mod issuers;
+mod program;
+mod secrets;
+mod states;
+mod two_hundred;

@@ -1,0 +1,121 @@
+//! The states that need no new value: Active, Suspended, Revoked, and the end of a lifetime.
+
+use apitoken_operator::api::{ApiToken, api_token::ObservedState, conditions::ConditionType, names};
+use jiff::SignedDuration;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::support::{
+    Bed,
+    tokens::{is_true, recorded_hash},
+};
+
+fn state(token: &ApiToken) -> Option<ObservedState> {
+    token.status.as_ref().and_then(|status| status.state)
+}
+
+#[tokio::test]
+async fn a_token_is_suspended_activated_and_revoked() {
+    let Bed { plane, team, operator } = Bed::new("states").await;
+    team.declare("ci", json!({})).await;
+    let hash = recorded_hash(&team.ready("ci").await);
+
+    team.change("ci", json!({ "spec": { "state": "Suspended" } })).await;
+    let token = team.ready("ci").await;
+    assert_eq!((state(&token), is_true(&token, ConditionType::Active)), (Some(ObservedState::Suspended), false));
+
+    team.change("ci", json!({ "spec": { "state": "Active" } })).await;
+    let token = team.ready("ci").await;
+    assert_eq!((state(&token), is_true(&token, ConditionType::Active)), (Some(ObservedState::Active), true));
+    assert_eq!(recorded_hash(&token), hash, "the same value");
+
+    team.change("ci", json!({ "spec": { "state": "Revoked" } })).await;
+    let token = team.ready("ci").await;
+    assert_eq!(state(&token), Some(ObservedState::Revoked));
+    assert!(team.secret("ci").await.is_none());
+    let back = plane.try_kubectl(&["patch", "apitoken/ci", "-n", &team.namespace, "--type=merge", "-p", r#"{"spec":{"state":"Active"}}"#]);
+    assert!(!back.status.success(), "revoked is for good");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_with_a_retained_secret_leaves_a_mark_that_outlives_it() {
+    let Bed { team, operator, .. } = Bed::new("ended").await;
+    let spec = json!({ "secret": { "deletionPolicy": "Retain" } });
+    team.declare("ci", spec.clone()).await;
+    let hash = recorded_hash(&team.ready("ci").await);
+    team.change("ci", json!({ "spec": { "state": "Revoked" } })).await;
+    team.until("ci", "revoked", |token| state(token) == Some(ObservedState::Revoked)).await;
+    let secret = team.secret("ci").await.unwrap();
+    assert_eq!(secret.annotations().get(names::ENDED_ANNOTATION), Some(&hash));
+
+    team.delete::<ApiToken>("ci").await;
+    team.declare("ci", spec).await;
+    let token = team.ready("ci").await;
+    assert_ne!(recorded_hash(&token), hash, "an ended value is never taken up again");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
+    let Bed { team, operator, .. } = Bed::new("expiry").await;
+    team.declare("ci", json!({ "lifetime": "1h" })).await;
+    let token = team.ready("ci").await;
+    let hash = recorded_hash(&token);
+    operator.clock.advance(SignedDuration::from_mins(59));
+    team.nudge("ci").await;
+    team.declare("later", json!({})).await;
+    team.ready("later").await;
+    assert_eq!(state(&team.token("ci").await), Some(ObservedState::Active), "a minute is left");
+
+    operator.clock.advance(SignedDuration::from_mins(1));
+    team.nudge("ci").await;
+    let token = team.reason("ci", "Expired").await;
+    assert_eq!((state(&token), is_true(&token, ConditionType::Stalled)), (Some(ObservedState::Expired), true));
+    assert_eq!(team.secret("ci").await.unwrap().annotations().get(names::ENDED_ANNOTATION), Some(&hash));
+
+    team.change("ci", json!({ "spec": { "lifetime": "3h" } })).await;
+    team.until("ci", "announced", |token| token.status.as_ref().is_some_and(|status| status.pending.is_some())).await;
+    operator.clock.advance(SignedDuration::from_secs(5));
+    team.nudge("ci").await;
+    let token = team.ready("ci").await;
+    assert_ne!(recorded_hash(&token), hash);
+    assert_eq!(state(&token), Some(ObservedState::Active));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_starts_suspended_revoked_or_past_its_end_starts_so() {
+    let Bed { team, operator, .. } = Bed::new("starts").await;
+    team.declare("suspended", json!({ "state": "Suspended" })).await;
+    team.declare("revoked", json!({ "state": "Revoked" })).await;
+    team.declare("past", json!({ "expiresAt": "2020-01-01T00:00:00Z" })).await;
+    let token = team.ready("suspended").await;
+    assert_eq!(state(&token), Some(ObservedState::Suspended));
+    assert!(!team.value("suspended", "token").await.is_empty());
+    let token = team.ready("revoked").await;
+    assert_eq!(state(&token), Some(ObservedState::Revoked));
+    let token = team.reason("past", "Expired").await;
+    assert_eq!(state(&token), Some(ObservedState::Expired));
+    for name in ["revoked", "past"] {
+        assert!(team.secret(name).await.is_none() && recorded_hash(&team.token(name).await).is_empty(), "{name}: nothing is issued");
+    }
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_paused_token_is_left_alone_until_it_is_not() {
+    let Bed { team, operator, .. } = Bed::new("paused").await;
+    team.declare("ci", json!({})).await;
+    team.ready("ci").await;
+    team.change("ci", json!({ "metadata": { "annotations": { names::PAUSED_ANNOTATION: "true" } } })).await;
+    team.until("ci", "paused", |token| is_true(token, ConditionType::Paused)).await;
+    team.change("ci", json!({ "spec": { "secret": { "labels": { "team": "shop" } } } })).await;
+    team.declare("witness", json!({})).await;
+    team.ready("witness").await;
+    assert!(!team.secret("ci").await.unwrap().labels().contains_key("team"));
+    team.change("ci", json!({ "metadata": { "annotations": { names::PAUSED_ANNOTATION: null } } })).await;
+    team.ready("ci").await;
+    assert!(team.secret("ci").await.unwrap().labels().contains_key("team"));
+    operator.stop().await;
+}

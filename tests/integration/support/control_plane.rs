@@ -1,0 +1,252 @@
+//! A control plane with the operator's chart installed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Namespace, ServiceAccount},
+};
+use kube::{
+    Api, Client, Config,
+    api::{ObjectMeta, PostParams},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+};
+
+use super::audit::AuditLog;
+
+/// The namespace that the chart is installed in.
+pub const OPERATOR_NAMESPACE: &str = "apitoken-system";
+/// The ServiceAccount that the chart makes.
+pub const OPERATOR_ACCOUNT: &str = "apitoken-operator-controller";
+/// The name under which the API server knows it.
+pub const OPERATOR_USER: &str = "system:serviceaccount:apitoken-system:apitoken-operator-controller";
+
+/// The top of the source tree.
+pub fn source() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A control plane that ends with this test program, or earlier with [`ControlPlane::stop`].
+pub struct ControlPlane {
+    dir: PathBuf,
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    audit_log: PathBuf,
+}
+
+/// The control plane that all tests share which don't change what is cluster-wide.
+pub fn shared() -> &'static ControlPlane {
+    static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let plane = ControlPlane::start("shared");
+        plane.install_chart();
+        plane
+    })
+}
+
+impl ControlPlane {
+    /// Starts one with nothing in it.
+    pub fn start(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let output = script().arg("up").arg(&dir).stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "the control plane did not start");
+        end_with_this_program(&dir);
+        let exports = String::from_utf8(output.stdout).unwrap();
+        Self {
+            kubeconfig: exported(&exports, "KUBECONFIG"),
+            kubectl: exported(&exports, "KUBECTL"),
+            audit_log: exported(&exports, "APITOKEN_AUDIT_LOG"),
+            dir,
+        }
+    }
+
+    /// Starts one with the chart installed.
+    pub fn with_chart(name: &str) -> Self {
+        let plane = Self::start(name);
+        plane.install_chart();
+        plane
+    }
+
+    /// Ends it.
+    pub fn stop(self) {
+        assert!(script().arg("down").arg(&self.dir).status().unwrap().success());
+        std::fs::remove_dir_all(&self.dir).unwrap();
+    }
+
+    /// Ends and starts the API server, with all state kept.
+    pub fn restart_api_server(&self) {
+        assert!(script().arg("restart").arg(&self.dir).arg("kube-apiserver").status().unwrap().success());
+    }
+
+    /// Installs the chart as a user does.
+    pub fn install_chart(&self) {
+        let chart = source().join("charts/apitoken-operator");
+        self.helm(&["install", "apitoken-operator", chart.to_str().unwrap(), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"]);
+        // The garbage collector learns of new kinds every 30 s, and at its start.
+        assert!(script().arg("restart").arg(&self.dir).arg("kube-controller-manager").status().unwrap().success());
+    }
+
+    /// Runs Helm; its standard output.
+    pub fn helm(&self, arguments: &[&str]) -> String {
+        let output = self.try_helm(arguments);
+        assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs Helm, which may fail.
+    pub fn try_helm(&self, arguments: &[&str]) -> std::process::Output {
+        static HELM: OnceLock<PathBuf> = OnceLock::new();
+        let helm = HELM.get_or_init(|| {
+            let built = Command::new(source().join("hack/helm/build")).stderr(Stdio::inherit()).output().unwrap();
+            assert!(built.status.success(), "Helm was not built");
+            PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
+        });
+        Command::new(helm).args(arguments).env("KUBECONFIG", &self.kubeconfig).output().unwrap()
+    }
+
+    /// Runs kubectl as admin; its standard output.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        let output = self.try_kubectl(arguments);
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs kubectl as admin, which may fail.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(&self.kubectl).args(arguments).env("KUBECONFIG", &self.kubeconfig).output().unwrap()
+    }
+
+    /// A client of the admin. Each test has its own: a client ends with the runtime that made it.
+    pub async fn admin(&self) -> Client {
+        Client::try_from(self.config(self.read_kubeconfig()).await).unwrap()
+    }
+
+    /// A client with the identity and the rights of the chart's ServiceAccount.
+    pub async fn operator(&self) -> Client {
+        let kubeconfig = self.operator_kubeconfig(None).await;
+        Client::try_from(self.config(kubeconfig).await).unwrap()
+    }
+
+    /// A client without any identity, for passing others' requests on.
+    pub async fn anonymous(&self) -> Client {
+        let mut kubeconfig = self.read_kubeconfig();
+        kubeconfig.auth_infos.iter_mut().for_each(|user| user.auth_info = Some(AuthInfo::default()));
+        Client::try_from(self.config(kubeconfig).await).unwrap()
+    }
+
+    /// The kubeconfig of the chart's ServiceAccount, by way of another server where one is given.
+    pub async fn operator_kubeconfig(&self, server: Option<&str>) -> Kubeconfig {
+        let mut kubeconfig = self.read_kubeconfig();
+        let token = self.operator_token().await;
+        for user in &mut kubeconfig.auth_infos {
+            user.auth_info = Some(AuthInfo {
+                token: Some(token.clone().into()),
+                ..Default::default()
+            });
+        }
+        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            if let Some(server) = server {
+                cluster.server = Some(server.to_owned());
+                cluster.certificate_authority_data = None;
+            }
+        }
+        kubeconfig
+    }
+
+    async fn operator_token(&self) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, OPERATOR_NAMESPACE);
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: Vec::new(),
+                expiration_seconds: Some(3600),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let answer = accounts.create_token_request(OPERATOR_ACCOUNT, &PostParams::default(), &request).await.unwrap();
+        answer.status.unwrap().token
+    }
+
+    /// A new namespace for one test.
+    pub async fn namespace(&self, what: &str) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{what}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        Api::all(self.admin().await).create(&PostParams::default(), &namespace).await.unwrap();
+        name
+    }
+
+    /// Has the API server refuse to create the Secret of that name, as an admission policy may.
+    pub fn deny_secrets(&self, namespace: &str, secret: &str) {
+        let policy = format!("deny-{namespace}");
+        let objects = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": [
+            { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": policy }, "spec": {
+                "matchConstraints": {
+                    "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
+                    "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"] }],
+                },
+                "validations": [{ "expression": format!("object.metadata.name != '{secret}'"), "message": "denied by a policy of the test" }],
+            }},
+            { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": policy },
+              "spec": { "policyName": policy, "validationActions": ["Deny"] } },
+        ]});
+        let file = self.dir.join(format!("{policy}.json"));
+        std::fs::write(&file, objects.to_string()).unwrap();
+        self.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    }
+
+    /// Takes that back.
+    pub fn allow_secrets(&self, namespace: &str) {
+        let policy = format!("deny-{namespace}");
+        self.kubectl(&["delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", &policy]);
+    }
+
+    /// What was written, by whom.
+    pub fn audit(&self) -> AuditLog {
+        AuditLog::new(&self.audit_log)
+    }
+
+    /// Where the control plane keeps what it has.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn read_kubeconfig(&self) -> Kubeconfig {
+        Kubeconfig::read_from(&self.kubeconfig).unwrap()
+    }
+
+    async fn config(&self, kubeconfig: Kubeconfig) -> Config {
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+    }
+}
+
+fn script() -> Command {
+    Command::new(source().join("hack/controlplane/controlplane"))
+}
+
+fn exported(exports: &str, name: &str) -> PathBuf {
+    let line = exports.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
+    PathBuf::from(line.unwrap_or_else(|| panic!("{name} is not exported")).trim_matches('\''))
+}
+
+/// A shell that waits on a pipe of ours: it wakes up when this program ends, however it ends.
+fn end_with_this_program(dir: &Path) {
+    let mut waiter = Command::new("setsid");
+    waiter.args(["sh", "-c", r#"cat >/dev/null; "$0" down "$1"; rm -rf "$1""#]);
+    waiter.arg(source().join("hack/controlplane/controlplane")).arg(dir);
+    let child = waiter.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::mem::forget(child);
+}

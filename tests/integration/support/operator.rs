@@ -1,0 +1,178 @@
+//! The operator under test, always with the identity of the chart's ServiceAccount.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use apitoken_operator::{
+    controller::{self, Handles, RunError, Settings},
+    operations::metrics::Metrics,
+};
+use jiff::SignedDuration;
+use kube::config::Kubeconfig;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{clock::TestClock, control_plane::ControlPlane, eventually};
+
+/// The operator inside the test, with a clock that the test steps. It watches one namespace, so that
+/// many of them share a control plane.
+pub struct InProcess {
+    /// Its clock.
+    pub clock: TestClock,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl InProcess {
+    /// Starts it for one namespace and waits until it is ready.
+    pub async fn start(plane: &ControlPlane, namespace: &str) -> Self {
+        let clock = TestClock::default();
+        let (ready, mut is_ready) = watch::channel(false);
+        let shutdown = CancellationToken::new();
+        let handles = Handles {
+            ready,
+            metrics: Arc::new(Metrics::default()),
+        };
+        let running = controller::run(plane.operator().await, settings(namespace), Arc::new(clock.clone()), handles, shutdown.clone());
+        let task = tokio::spawn(running);
+        is_ready.wait_for(|ready| *ready).await.expect("the operator ended before it was ready");
+        Self { clock, shutdown, task }
+    }
+
+    /// Ends it as SIGTERM does.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn settings(namespace: &str) -> Settings {
+    Settings {
+        watch_namespaces: vec![namespace.to_owned()],
+        concurrency: 8,
+        propagation_delay: SignedDuration::from_secs(1),
+        default_issuer: "builtin".to_owned(),
+        instance: "test".to_owned(),
+    }
+}
+
+/// The real program.
+pub struct Program {
+    child: Child,
+    kubeconfig: PathBuf,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Program {
+    /// A command of the program with a clean environment.
+    pub fn command() -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apitoken-operator"));
+        command.env_clear();
+        command
+    }
+
+    /// Starts the controller and waits until it is ready.
+    pub async fn start(plane: &ControlPlane, arguments: &[&str]) -> Self {
+        Self::start_with(plane, &plane.operator_kubeconfig(None).await, arguments).await
+    }
+
+    /// Starts the controller with that way to the API server and waits until it is ready.
+    pub async fn start_with(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
+        let program = Self::spawn(plane, kubeconfig, arguments);
+        eventually("the program is ready", || async { program.get("/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200")) }).await;
+        program
+    }
+
+    /// Starts the controller.
+    pub fn spawn(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
+        let file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(plane.dir()).unwrap();
+        let path = file.into_temp_path().keep().unwrap();
+        std::fs::write(&path, serde_json::to_string(kubeconfig).unwrap()).unwrap();
+        let mut command = Self::command();
+        command.args(["controller", "--admin-address=127.0.0.1:0"]).args(arguments).env("KUBECONFIG", &path);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stderr.take().unwrap(), lines.clone());
+        Self {
+            child,
+            kubeconfig: path,
+            lines,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it logged so far.
+    pub fn log(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Asks the admin address for a path; nothing where it does not listen.
+    pub async fn get(&self, path: &str) -> Option<String> {
+        let address = self.admin_address()?;
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer)
+    }
+
+    fn admin_address(&self) -> Option<String> {
+        let lines = self.lines.lock().unwrap();
+        let line = lines.iter().find(|line| line.contains("serving probes and metrics"))?;
+        let address = line.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect::<String>();
+        Some(format!("127.0.0.1:{address}"))
+    }
+
+    /// SIGKILL: it ends where it stands.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM: it ends in order; how and how fast.
+    pub async fn terminate(mut self) -> (ExitStatus, Duration) {
+        let started = std::time::Instant::now();
+        assert!(Command::new("kill").arg(self.pid().to_string()).status().unwrap().success());
+        (self.wait().await, started.elapsed())
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self) -> ExitStatus {
+        eventually("the program ends", || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.kubeconfig);
+    }
+}
+
+fn collect(stderr: std::process::ChildStderr, lines: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+}
