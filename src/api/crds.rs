@@ -90,3 +90,73 @@ fn children(schema: &mut JSONSchemaProps) -> impl Iterator<Item = &mut JSONSchem
         .chain(items)
         .chain(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_in_crds_are_what_the_code_says() {
+        let committed = [
+            include_str!("../../crds/apitokens.yaml"),
+            include_str!("../../crds/tokenissuers.yaml"),
+            include_str!("../../crds/clustertokenissuers.yaml"),
+        ];
+        for ((name, text), committed) in files().unwrap().into_iter().zip(committed) {
+            assert!(
+                text == committed,
+                "crds/{name} differs from src/api: run `make generate` and commit the result"
+            );
+        }
+    }
+
+    #[test]
+    fn the_yaml_is_read_back_as_what_was_written() {
+        let read: Vec<CustomResourceDefinition> = serde_saphyr::from_multiple(&yaml().unwrap()).unwrap();
+        assert_eq!(read, all());
+    }
+
+    #[test]
+    fn every_field_is_described_and_has_bounds() {
+        let mut unbounded = Vec::new();
+        for mut crd in all() {
+            for root in crd
+                .spec
+                .versions
+                .iter_mut()
+                .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+            {
+                check(root, &crd.spec.names.kind, &mut unbounded);
+            }
+        }
+        assert_eq!(unbounded, Vec::<String>::new());
+    }
+
+    fn check(schema: &mut JSONSchemaProps, path: &str, unbounded: &mut Vec<String>) {
+        let bounded = match schema.type_.as_deref() {
+            Some("string") => schema.max_length.is_some() || schema.enum_.is_some(),
+            Some("integer") => schema.minimum.is_some() && schema.maximum.is_some(),
+            Some("array") => schema.max_items.is_some() && schema.x_kubernetes_list_type.is_some(),
+            Some("object") => schema.properties.is_some() || schema.max_properties.is_some(),
+            Some("boolean") => true,
+            _ => false,
+        };
+        if !bounded {
+            unbounded.push(format!("{path} has no bound"));
+        }
+        if schema.nullable.is_some() || schema.enum_.iter().flatten().any(|value| value.0.is_null()) {
+            unbounded.push(format!("{path} takes null"));
+        }
+        if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+            unbounded.push(format!("{path} has a format that Kubernetes does not know"));
+        }
+        for (name, child) in schema.properties.iter().flatten() {
+            if child.description.as_deref().is_none_or(|text| text.len() < 10) {
+                unbounded.push(format!("{path}.{name} has no description"));
+            }
+        }
+        for child in children(schema) {
+            check(child, path, unbounded);
+        }
+    }
+}

@@ -3,8 +3,11 @@
 use std::{borrow::Cow, fmt};
 
 use jiff::SignedDuration;
+use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use super::rules;
 
 /// The longest duration that the API takes: ten years of 365 days.
 pub const MAX_HOURS: i64 = 87_600;
@@ -30,6 +33,11 @@ impl Duration {
     /// The same span of time for arithmetic.
     pub fn as_signed(&self) -> SignedDuration {
         SignedDuration::from_secs(self.seconds)
+    }
+
+    /// The schema of a field that may also be 0s.
+    pub(super) fn or_zero(_: &mut SchemaGenerator) -> Schema {
+        text_schema(rules::duration_or_zero())
     }
 }
 
@@ -62,12 +70,21 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": 64 })
+        text_schema(rules::duration())
     }
 
     fn inline_schema() -> bool {
         true
     }
+}
+
+/// Longer texts than any duration pass the length, so that the rule's message can say what to write.
+fn text_schema(rule: Rule) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "x-kubernetes-validations": [rule],
+    })
 }
 
 /// The seconds that `text` stands for, or nothing where it is no duration of the API.

@@ -5,11 +5,14 @@
 //! decision: see [`crate::lifecycle`] for those.
 
 pub mod api_token;
+pub mod bounds;
 pub mod conditions;
 pub mod crds;
 pub mod duration;
 pub mod issuer;
 pub mod names;
+mod rules;
+mod schema;
 
 pub use api_token::{ApiToken, ApiTokenSpec, ApiTokenStatus};
 pub use duration::Duration;
