@@ -1,6 +1,6 @@
 //! The command line. Every flag has an environment variable `APITOKEN_<FLAG>`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use apitoken_operator::{
     api::Duration,
@@ -24,11 +24,7 @@ pub enum Command {
     /// Issue the declared tokens and keep them as declared.
     Controller(ControllerArguments),
     /// Print the custom resource definitions as YAML.
-    Crds {
-        /// Write one file for each kind into this directory instead.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
+    Crds,
     /// Print the version.
     Version,
 }

@@ -2,7 +2,7 @@
 
 mod arguments;
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use apitoken_operator::{
@@ -37,8 +37,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Controller(arguments) => run_controller(arguments),
-        Command::Crds { dir: Some(dir) } => write_crds(&dir),
-        Command::Crds { dir: None } => {
+        Command::Crds => {
             print!("{}", crds::yaml()?);
             Ok(())
         }
@@ -47,14 +46,6 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-fn write_crds(dir: &Path) -> anyhow::Result<()> {
-    for (name, text) in crds::files()? {
-        let path = dir.join(name);
-        std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
-    }
-    Ok(())
 }
 
 fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {

@@ -353,7 +353,7 @@ pub struct SecretSpec {
     /// name, namespace, scopes; filters: tojson, b64encode. At most 20 templates of 8192 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = schema::map(bounds::TEMPLATES, bounds::TEMPLATE))]
-    #[x_kube(validation = rules::TEMPLATE_KEYS, validation = rules::TEMPLATE_SIZE)]
+    #[x_kube(validation = rules::TEMPLATE_KEYS, validation = rules::TEMPLATE_SIZE, validation = rules::TEMPLATE_EXPRESSIONS)]
     pub template: BTreeMap<String, String>,
     /// Whether the Secret also shows the replaced value, in the key previousToken, while an overlap runs.
     #[serde(default)]

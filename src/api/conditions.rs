@@ -64,11 +64,11 @@ impl ConditionType {
 }
 
 macro_rules! reasons {
-    ($($(#[$meta:meta])* $name:ident $(($stalled:ident))?),+ $(,)?) => {
+    ($(#[doc = $meaning:literal] $name:ident $(($stalled:ident))?),+ $(,)?) => {
         /// Why a condition has its status: a closed list.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
-            $($(#[$meta])* $name,)+
+            $(#[doc = $meaning] $name,)+
         }
 
         impl Reason {
@@ -79,6 +79,13 @@ macro_rules! reasons {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What it means, in Markdown.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning.trim_ascii(),)+
                 }
             }
 

@@ -223,6 +223,11 @@ pub const TEMPLATE_KEYS: FieldRule = (
     "self.all(k, k.size() <= 253 && k.matches('^[-._a-zA-Z0-9]+$') && k != '.' && !k.startsWith('..'))",
     "write each template's key in at most 253 letters, digits, -, _ and .; it is not . and does not begin with two dots",
 );
+/// Statements could make a small template large in memory; see `lifecycle::template`.
+pub const TEMPLATE_EXPRESSIONS: FieldRule = (
+    "self.all(k, !self[k].contains('{%'))",
+    "write expressions only, such as {{ token }} and {{ token | b64encode }}: templates have no statements ({% ... %})",
+);
 pub const TEMPLATE_SIZE: FieldRule = (
     "self.all(k, bytes(self[k]).size() <= 8192)",
     "write each template in at most 8192 bytes",

@@ -1,24 +1,21 @@
 //! The schemas and validation rules of the API on a real API server, with the manifests in `tests/manifests`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on ends")]
-
 use std::collections::BTreeSet;
 
 use apitoken_operator::api::{ApiToken, ClusterTokenIssuer, TokenIssuer, crds};
 use k8s_openapi::{
     api::core::v1::Namespace,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool},
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, PostParams},
     core::{Request, Status},
-    runtime::{conditions, wait::await_condition},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use crate::support::control_plane;
 
 const NEW: [&str; 4] = [
     include_str!("../manifests/api-tokens-accepted.yaml"),
@@ -33,7 +30,7 @@ const CHANGES: [&str; 2] = [
 
 #[tokio::test]
 async fn manifests_are_accepted_or_refused_as_they_say() {
-    let client = client_with_crds().await;
+    let client = control_plane::shared().admin().await;
     let mut wrong = Vec::new();
     for case in NEW.iter().flat_map(|file| cases(file)) {
         let resource = resource(&case.kind);
@@ -49,7 +46,7 @@ async fn manifests_are_accepted_or_refused_as_they_say() {
 
 #[tokio::test]
 async fn changes_are_accepted_or_refused_as_they_say() {
-    let client = client_with_crds().await;
+    let client = control_plane::shared().admin().await;
     let namespace = create_namespace(&client).await;
     let mut wrong = Vec::new();
     for case in CHANGES.iter().flat_map(|file| cases(file)) {
@@ -72,7 +69,7 @@ async fn changes_are_accepted_or_refused_as_they_say() {
 /// Else kstatus takes an object that nobody has looked at for one that is up to date.
 #[tokio::test]
 async fn a_new_object_has_a_status_that_says_that_nobody_has_looked_yet() {
-    let client = client_with_crds().await;
+    let client = control_plane::shared().admin().await;
     let api = Api::<ApiToken>::default_namespaced(client);
     let new: ApiToken = serde_json::from_value(json!({
         "apiVersion": "apitoken.dev/v1alpha1", "kind": "ApiToken", "metadata": {"generateName": "never-seen-"}, "spec": {},
@@ -229,18 +226,6 @@ fn collect_rules(schema: &JSONSchemaProps, path: &str, rules: &mut BTreeSet<(Str
 }
 
 // --- The API server ---
-
-async fn client_with_crds() -> Client {
-    let client = crate::support::control_plane().await;
-    let api = Api::<CustomResourceDefinition>::all(client.clone());
-    for crd in crds::all() {
-        let name = crd.name_any();
-        let params = PatchParams::apply("api-validation").force();
-        api.patch(&name, &params, &Patch::Apply(&crd)).await.unwrap();
-        await_condition(api.clone(), &name, conditions::is_crd_established()).await.unwrap();
-    }
-    client
-}
 
 async fn create_namespace(client: &Client) -> String {
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"generateName": "api-validation-"}})).unwrap();

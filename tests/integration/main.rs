@@ -5,6 +5,7 @@
 
 mod support;
 
+mod api_validation;
 mod borders;
 mod chart;
 mod conditions;

@@ -1,7 +1,8 @@
 //! The operator under test, always with the identity of the chart's ServiceAccount.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -14,15 +15,10 @@ use apitoken_operator::{
 };
 use jiff::SignedDuration;
 use kube::config::Kubeconfig;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{clock::TestClock, control_plane::ControlPlane, eventually};
+use super::{DEADLINE, clock::TestClock, control_plane::ControlPlane, eventually};
 
 /// The operator inside the test, with a clock that the test steps. It watches one namespace, so that
 /// many of them share a control plane.
@@ -122,12 +118,11 @@ impl Program {
 
     /// Asks the admin address for a path; nothing where it does not listen.
     pub async fn get(&self, path: &str) -> Option<String> {
-        let address = self.admin_address()?;
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut stream = TcpStream::connect(self.admin_address()?).ok()?;
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
+        stream.read_to_string(&mut answer).ok()?;
         Some(answer)
     }
 

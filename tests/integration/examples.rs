@@ -1,0 +1,21 @@
+//! Each example is applied as a user applies it, and becomes Ready.
+
+use std::fs;
+
+use crate::support::{Bed, control_plane::source};
+
+#[tokio::test]
+async fn every_example_becomes_ready() {
+    let Bed { plane, team, operator } = Bed::new("examples").await;
+    let folder = source().join("examples");
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 3);
+    for file in &files {
+        plane.kubectl(&["apply", "-n", &team.namespace, "-f", file.to_str().unwrap()]);
+    }
+    plane.kubectl(&["wait", "--for=condition=Ready", "apitokens", "--all", "-n", &team.namespace, "--timeout=60s"]);
+    let again = plane.kubectl(&["apply", "-n", &team.namespace, "-f", folder.to_str().unwrap()]);
+    assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
+    operator.stop().await;
+}

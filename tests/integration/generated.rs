@@ -1,0 +1,46 @@
+//! What is made from the code: it fails where a file differs, and writes it where
+//! `APITOKEN_GENERATE` is set (`make generate`).
+
+use std::{fmt::Write, fs};
+
+use apitoken_operator::api::{
+    conditions::{ConditionType, Reason},
+    crds,
+};
+
+use crate::support::control_plane::source;
+
+fn check(path: &str, text: &str) {
+    let file = source().join(path);
+    if std::env::var_os("APITOKEN_GENERATE").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+    }
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(committed == text, "{path} differs from the code: run `make generate` and commit the result");
+}
+
+#[test]
+fn the_crds_and_the_copies_in_the_chart_are_what_the_code_says() {
+    for (name, text) in crds::files().unwrap() {
+        check(&format!("crds/{name}"), &text);
+        check(&format!("charts/apitoken-operator/files/crds/{name}"), &text);
+    }
+}
+
+#[test]
+fn the_reference_of_conditions_is_what_the_code_says() {
+    let mut text = String::from(
+        "# Conditions\n\nMade from the code by `make generate`. Each condition carries `observedGeneration`, a reason from the closed list below, \
+         and a message that says what to do.\n\n## Types\n\n| type | what `True` means |\n|---|---|\n",
+    );
+    for (type_, meaning) in ConditionType::ALL {
+        writeln!(text, "| `{}` | {meaning} |", type_.as_str()).unwrap();
+    }
+    text.push_str("\n## Reasons\n\n| reason | meaning | with `Ready=False` also `Stalled=True` |\n|---|---|---|\n");
+    for reason in Reason::ALL {
+        let stalls = if reason.stalls() { "yes" } else { "" };
+        writeln!(text, "| `{}` | {} | {stalls} |", reason.as_str(), reason.meaning()).unwrap();
+    }
+    check("docs/conditions.md", &text);
+}
