@@ -7,7 +7,6 @@ use kube::ResourceExt;
 use super::{
     context::ScopedContext,
     secrets::{SecretAccess, SecretError},
-    stores::Guarded,
 };
 use crate::{
     api::{
@@ -99,32 +98,36 @@ fn issuer(token: &ApiToken, context: &ScopedContext) -> Result<ObservedIssuer, I
     let reference = stores.issuer_of(token)?;
     let namespace = secret::namespace(token);
     let found = match reference.kind {
-        IssuerKind::TokenIssuer => stores
-            .issuer(namespace, &reference.name)
-            .and_then(|issuer| match &issuer.as_ref().0 {
-                Ok(read) => Some(observed(reference.clone(), read, &read.spec.common, read.status.as_ref(), true)),
-                Err(_) => Some(unreadable(reference.clone(), issuer.as_ref())),
-            }),
-        IssuerKind::ClusterTokenIssuer => stores.cluster_issuer(&reference.name).and_then(|issuer| match &issuer.as_ref().0 {
-            Ok(read) => {
-                let allowed = stores.allows(read.spec.allowed_namespaces.as_ref(), namespace);
-                Some(observed(reference.clone(), read, &read.spec.common, read.status.as_ref(), allowed))
-            }
-            Err(_) => Some(unreadable(reference.clone(), issuer.as_ref())),
-        }),
+        IssuerKind::TokenIssuer => {
+            let issuer = stores.issuer(namespace, &reference.name);
+            issuer.map(|issuer| match &issuer.as_ref().0 {
+                Ok(read) => observed(&reference, read, &read.spec.common, read.status.as_ref(), true),
+                Err(error) => unreadable(&reference, &error.error),
+            })
+        }
+        IssuerKind::ClusterTokenIssuer => {
+            let issuer = stores.cluster_issuer(&reference.name);
+            issuer.map(|issuer| match &issuer.as_ref().0 {
+                Ok(read) => {
+                    let allowed = stores.allows(read.spec.allowed_namespaces.as_ref(), namespace);
+                    observed(&reference, read, &read.spec.common, read.status.as_ref(), allowed)
+                }
+                Err(error) => unreadable(&reference, &error.error),
+            })
+        }
     };
     found.ok_or(IssuerProblem::NotFound(reference))
 }
 
 fn observed<K: kube::Resource>(
-    reference: IssuerRef,
+    reference: &IssuerRef,
     issuer: &K,
     spec: &IssuerSpec,
     status: Option<&IssuerStatus>,
     namespace_allowed: bool,
 ) -> ObservedIssuer {
     ObservedIssuer {
-        reference,
+        reference: reference.clone(),
         spec: spec.clone(),
         readiness: readiness(issuer, status),
         held: issuer.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER),
@@ -133,17 +136,13 @@ fn observed<K: kube::Resource>(
 }
 
 /// An issuer that can't be read is none that tokens can be made at.
-fn unreadable<K: kube::Resource>(reference: IssuerRef, issuer: &Guarded<K>) -> ObservedIssuer {
-    let why = issuer.0.as_ref().err().map(|error| error.error.clone()).unwrap_or_default();
+fn unreadable(reference: &IssuerRef, why: &str) -> ObservedIssuer {
     ObservedIssuer {
-        reference,
-        spec: IssuerSpec {
-            builtin: Some(Default::default()),
-            ..Default::default()
-        },
-        readiness: IssuerReadiness::NotReady(format!("it can't be read ({why}): correct it")),
+        reference: reference.clone(),
+        spec: IssuerSpec::default(),
+        readiness: IssuerReadiness::Unreadable(why.to_owned()),
         held: false,
-        namespace_allowed: false,
+        namespace_allowed: true,
     }
 }
 

@@ -18,11 +18,18 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{context::Context, secrets::CALL_TIMEOUT, stores::Guarded, tokens::names_in, watches::Queue};
+use super::{
+    context::Context,
+    recent::{Recent, key},
+    secrets::CALL_TIMEOUT,
+    stores::Guarded,
+    tokens::names_in,
+    watches::Queue,
+};
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, names},
     lifecycle::{
-        issuer::{ObservedIssuerObject, decide},
+        issuer::{IssuerPlan, ObservedIssuerObject, decide},
         schedule,
     },
 };
@@ -98,12 +105,27 @@ pub enum IssuerError {
 /// How a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// It answered with an error.
-    #[error("{0}")]
+    /// It answered with an error, or the connection failed: the innermost cause says which.
+    #[error("{}", innermost(.0.as_ref()))]
     Refused(#[from] Box<kube::Error>),
     /// It did not answer in time.
     #[error("no answer in time")]
     Timeout,
+}
+
+/// The cause that the errors around it only repeat.
+fn innermost(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => innermost(source),
+        None => error.to_string(),
+    }
+}
+
+/// What the controller of one kind works with.
+struct IssuerContext<K> {
+    shared: Arc<Context>,
+    /// Issuers just written, which the watch does not show yet.
+    recent: Recent<Arc<K>>,
 }
 
 /// Runs the controller of one kind until `shutdown`.
@@ -113,20 +135,26 @@ pub fn run<K: Issuer>(
     context: Arc<Context>,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, ()> {
+    let context = IssuerContext {
+        shared: context,
+        recent: Recent::default(),
+    };
     Controller::for_stream(stream::pending(), store)
         .with_config(Config::default().concurrency(1))
         .reconcile_on(names_in(queue))
         .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, after_error, context)
+        .run(reconcile, after_error, Arc::new(context))
         .for_each(|_| async {})
         .boxed()
 }
 
-async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<Context>) -> Result<Action, IssuerError> {
-    let Ok(issuer) = &object.0 else {
+async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContext<K>>) -> Result<Action, IssuerError> {
+    let Ok(watched) = &object.0 else {
         warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), "issuer can't be read, skipped until it changes");
         return Ok(Action::await_change());
     };
+    let newer = context.recent.newer_than(&key(watched.meta()), Some(watched.meta()));
+    let issuer = newer.as_deref().unwrap_or(watched);
     let reference = IssuerRef {
         kind: K::KIND,
         name: issuer.name_any(),
@@ -135,19 +163,23 @@ async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<Context>) ->
         metadata: issuer.meta(),
         spec: issuer.spec(),
         status: issuer.status(),
-        in_use: context.stores.is_in_use(&reference, issuer.namespace().as_deref()),
-        now: schedule::to_second(context.clock.now()),
+        in_use: context.shared.stores.is_in_use(&reference, issuer.namespace().as_deref()),
+        now: schedule::to_second(context.shared.clock.now()),
     });
-    let api = issuer.api(&context.client);
+    let api = issuer.api(&context.shared.client);
     let mut issuer = issuer.clone();
+    let changed = plan != IssuerPlan::default();
     if let Some(finalizers) = plan.finalizers {
         issuer = write_finalizers(&api, &issuer, &finalizers).await.map_err(IssuerError::Finalizer)?;
         info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), ?finalizers, "finalizers written");
     }
     if let Some(status) = plan.status {
         issuer.set_status(status);
-        write_status(&api, &issuer).await.map_err(IssuerError::Status)?;
+        issuer = write_status(&api, &issuer).await.map_err(IssuerError::Status)?;
         info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), "status of the issuer written");
+    }
+    if changed {
+        context.recent.wrote(&issuer.meta().clone(), Arc::new(issuer));
     }
     Ok(Action::await_change())
 }
@@ -179,7 +211,7 @@ pub async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, C
     answer.map_err(|error| CallError::Refused(Box::new(error)))
 }
 
-fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &IssuerError, _: Arc<Context>) -> Action {
+fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &IssuerError, _: Arc<IssuerContext<K>>) -> Action {
     warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), %error, "issuer is looked at again in a moment");
     Action::requeue(RETRY)
 }

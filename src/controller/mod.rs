@@ -61,7 +61,7 @@ pub enum RunError {
         kind: String,
     },
     /// The API server does not answer.
-    #[error("can't reach the API server: {0}")]
+    #[error("can't reach the API server: {0}; see whether it runs and KUBECONFIG names the right one")]
     Unreachable(#[source] CallError),
     /// The default issuer could not be made.
     #[error("could not make the default ClusterTokenIssuer: {0}")]
@@ -134,7 +134,7 @@ where
     match issuers::call(api.list_metadata(&ListParams::default().limit(1))).await {
         Ok(_) => Ok(()),
         Err(CallError::Refused(error)) => Err(match error.as_ref() {
-            kube::Error::Api(status) if status.is_not_found() => RunError::MissingKind { kind },
+            kube::Error::Api(status) if status.code == 404 => RunError::MissingKind { kind },
             kube::Error::Api(status) if status.is_forbidden() => RunError::Forbidden { kind },
             _ => RunError::Unreachable(CallError::Refused(error)),
         }),

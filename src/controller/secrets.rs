@@ -163,7 +163,7 @@ impl SecretAccess {
             },
             advice: match status.code {
                 403 => "see the operator's role, quotas and admission policies, and whether the namespace is being deleted",
-                422 => "correct spec.secret, or see whether that Secret is immutable",
+                422 => "correct spec.secret, or see admission policies and whether that Secret is immutable",
                 _ => "it is tried again",
             },
         }

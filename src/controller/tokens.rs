@@ -92,7 +92,7 @@ async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Act
     for _ in 0..MOST_STEPS {
         match lifecycle::decide(&observed) {
             Plan::Step(step) => execute(step, &mut observed, context).await,
-            Plan::Rest(rest) => return finish(observed, rest, context).await,
+            Plan::Rest(rest) => return finish(observed, *rest, context).await,
         }
     }
     Err(PassError::Endless)

@@ -254,7 +254,7 @@ impl Announcer {
             Event::Apply(issuer) | Event::Delete(issuer) => {
                 self.tell_cluster_issuer(ObjectRef::from_obj(&issuer)).await;
                 let reference = reference(IssuerKind::ClusterTokenIssuer, &issuer.name_any());
-                let concerned = |token: &ApiToken| self.stores.refers_to(token, &reference) || self.stores.issuer_of(token).is_err();
+                let concerned = |token: &ApiToken| self.stores.refers_to(token, &reference) || awaits_default(token);
                 for at in 0..self.scopes.len() {
                     self.tokens_where(at, concerned).await;
                 }
@@ -375,6 +375,11 @@ impl Announcer {
 /// Waits while the queue is full. One that is closed belongs to a controller that has ended.
 async fn tell<K: Resource<DynamicType = ()>>(queue: &mpsc::Sender<ObjectRef<K>>, object: ObjectRef<K>) {
     let _ = queue.send(object).await;
+}
+
+/// Whether the token is to have whichever issuer is the default one.
+fn awaits_default(token: &ApiToken) -> bool {
+    token.spec.issuer_ref.is_none() && token.status.as_ref().is_none_or(|status| status.token.is_none())
 }
 
 fn wants_to_know<K: Resource>(issuer: &K) -> bool {

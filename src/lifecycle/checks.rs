@@ -45,7 +45,8 @@ pub fn first(observed: &Observed) -> Option<Refusal> {
         Ok(issuer) => issuer,
         Err(problem) => return Some(no_issuer(problem)),
     };
-    None.or_else(|| namespace(issuer))
+    unreadable(issuer)
+        .or_else(|| namespace(issuer))
         .or_else(|| issuer_type(issuer))
         .or_else(|| unsupported_field(&observed.token.spec))
         .or_else(|| unsupported_request(observed))
@@ -81,6 +82,15 @@ fn no_issuer(problem: &IssuerProblem) -> Refusal {
             ),
         ),
     }
+}
+
+/// An object from another version may be one that this version can't read.
+fn unreadable(issuer: &ObservedIssuer) -> Option<Refusal> {
+    let IssuerReadiness::Unreadable(why) = &issuer.readiness else {
+        return None;
+    };
+    let message = format!("issuer {:?} can't be read ({why}): correct it", issuer.reference.name);
+    Some(Refusal::new(Reason::IssuerNotReady, message))
 }
 
 /// The issuer must allow the namespace.
@@ -283,6 +293,7 @@ fn issuer_not_usable(observed: &Observed, issuer: &ObservedIssuer) -> Option<Ref
     match &issuer.readiness {
         IssuerReadiness::Deleting => Some(deleting(issuer)),
         IssuerReadiness::NotReady(why) => Some(Refusal::new(Reason::IssuerNotReady, format!("issuer {name:?} is not ready: {why}"))),
+        IssuerReadiness::Unreadable(_) => None,
         IssuerReadiness::Ready if issuer.held => None,
         IssuerReadiness::Ready | IssuerReadiness::Unknown => Some(Refusal {
             reason: Reason::IssuerNotReady,

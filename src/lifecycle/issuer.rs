@@ -25,7 +25,7 @@ pub struct ObservedIssuerObject<'a> {
 }
 
 /// What is to be written, in this order.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct IssuerPlan {
     /// The finalizers as they are to be, where they differ.
     pub finalizers: Option<Vec<String>>,

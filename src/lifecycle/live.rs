@@ -111,11 +111,11 @@ fn refused(observed: &Observed, state: ObservedState, refusal: &Refusal) -> Plan
 }
 
 fn unchanged(observed: &Observed, look_again_at: Timestamp) -> Plan {
-    Plan::Rest(super::Rest {
+    Plan::Rest(Box::new(super::Rest {
         status: observed.token.status.clone().unwrap_or_default(),
         look_again_at: Some(look_again_at),
         notices: Vec::new(),
-    })
+    }))
 }
 
 /// Brings the state of an existing token to what is declared, whatever else stands in the way; a

@@ -60,6 +60,8 @@ pub enum IssuerReadiness {
     NotReady(String),
     /// It is being deleted: its tokens stay, new ones are not made.
     Deleting,
+    /// It can't be read, and why: nothing is known of its type and policy.
+    Unreadable(String),
 }
 
 /// Why a token has no issuer.
@@ -94,7 +96,7 @@ pub enum Ownership {
 
 /// A Secret with its data. It has no `Debug`, and is wiped when dropped.
 pub struct FoundSecret {
-    object: Secret,
+    object: Box<Secret>,
     /// Another ApiToken that has or had the value that this Secret holds.
     pub value_belongs_to: Option<String>,
 }
@@ -103,7 +105,7 @@ impl FoundSecret {
     /// Takes a Secret in.
     pub fn new(object: Secret) -> Self {
         Self {
-            object,
+            object: Box::new(object),
             value_belongs_to: None,
         }
     }

@@ -10,7 +10,7 @@ pub enum Plan {
     /// Take this step, then decide again from what it showed.
     Step(Step),
     /// Nothing is left to do in this pass.
-    Rest(Rest),
+    Rest(Box<Rest>),
 }
 
 /// One thing to do; each is safe to repeat.

@@ -185,11 +185,11 @@ impl<'a> Draft<'a> {
     pub fn rest(mut self, look_again_at: Option<Timestamp>) -> Plan {
         self.status.observed_generation = self.observed.token.metadata.generation;
         self.status.state.get_or_insert(ObservedState::Pending);
-        Plan::Rest(Rest {
+        Plan::Rest(Box::new(Rest {
             status: self.status,
             look_again_at,
             notices: self.notices,
-        })
+        }))
     }
 
     /// Ends the pass with the status that stands there, and the condition Paused.
@@ -208,11 +208,11 @@ impl<'a> Draft<'a> {
             generation,
             self.observed.now,
         );
-        Plan::Rest(Rest {
+        Plan::Rest(Box::new(Rest {
             status,
             look_again_at: None,
             notices: Vec::new(),
-        })
+        }))
     }
 }
 

@@ -141,7 +141,7 @@ fn run(observed: &mut Observed) -> Vec<String> {
         match decide(observed) {
             Plan::Rest(rest) => {
                 done.extend(rest.notices.iter().map(|notice| notice.reason.to_owned()));
-                apply(observed, rest);
+                apply(observed, *rest);
                 return done;
             }
             Plan::Step(step) => {
@@ -199,7 +199,7 @@ fn changed(observed: &Observed, change: impl FnOnce(&mut k8s_openapi::api::core:
 
 fn rest(observed: &Observed) -> Rest {
     match decide(observed) {
-        Plan::Rest(rest) => rest,
+        Plan::Rest(rest) => *rest,
         Plan::Step(step) => panic!("a step instead of rest: {}", step.name()),
     }
 }
@@ -732,6 +732,11 @@ fn what_stands_in_the_way_is_said_and_nothing_is_issued() {
             false,
         ),
         ("IssuerNotReady", Box::new(|o| o.issuer_mut().held = false), false),
+        (
+            "IssuerNotReady",
+            Box::new(|o| o.issuer_mut().readiness = IssuerReadiness::Unreadable("why".into())),
+            false,
+        ),
         ("NotSupported", Box::new(|o| o.issuer_mut().spec.builtin = None), true),
         (
             "NotSupported",

@@ -27,11 +27,11 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Begins to log to standard error. The level is that of our own lines: libraries log warnings only,
-/// because their finer lines may hold what was sent.
+/// Begins to log to standard error, our own lines only: what matters of the libraries' errors stands
+/// in ours, and the libraries' lines may hold what was sent.
 pub fn init(format: LogFormat, level: LogLevel) {
     let level = format!("{level:?}").to_lowercase();
-    let filter = EnvFilter::new(format!("warn,apitoken_operator={level}"));
+    let filter = EnvFilter::new(format!("apitoken_operator={level}"));
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => fmt::layer()
             .with_writer(std::io::stderr)

@@ -28,7 +28,7 @@ const CHANGES: [&str; 2] = [
     include_str!("../manifests/issuers-changes.yaml"),
 ];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manifests_are_accepted_or_refused_as_they_say() {
     let client = control_plane::shared().admin().await;
     let mut wrong = Vec::new();
@@ -44,7 +44,7 @@ async fn manifests_are_accepted_or_refused_as_they_say() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_accepted_or_refused_as_they_say() {
     let client = control_plane::shared().admin().await;
     let namespace = create_namespace(&client).await;
@@ -67,7 +67,7 @@ async fn changes_are_accepted_or_refused_as_they_say() {
 }
 
 /// Else kstatus takes an object that nobody has looked at for one that is up to date.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_object_has_a_status_that_says_that_nobody_has_looked_yet() {
     let client = control_plane::shared().admin().await;
     let api = Api::<ApiToken>::default_namespaced(client);

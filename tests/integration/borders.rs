@@ -8,20 +8,53 @@ use crate::support::control_plane::source;
 const BORDERS: [(&str, &[&str], &str); 3] = [
     (
         "lifecycle",
-        &["kube::", "reqwest", "hyper", "axum", "tokio", "Timestamp::now", "SystemTime", "Instant", "rand::", "std::fs", "std::net", "std::env"],
+        &[
+            "kube::",
+            "reqwest",
+            "hyper",
+            "axum",
+            "tokio",
+            "Timestamp::now",
+            "SystemTime",
+            "Instant",
+            "rand::",
+            "std::fs",
+            "std::net",
+            "std::env",
+        ],
         "decisions are pure: no client, no HTTP, no clock, no randomness",
     ),
-    ("issuers", &["kube::", "k8s_openapi", "crate::controller", "crate::api::ApiToken"], "an issuer knows nothing of Kubernetes"),
+    (
+        "issuers",
+        &["kube::", "k8s_openapi", "crate::controller", "crate::api::ApiToken"],
+        "an issuer knows nothing of Kubernetes",
+    ),
     (
         "api",
-        &["kube::Client", "kube::Api", "kube::runtime", "reqwest", "hyper", "axum", "tokio", "std::fs", "std::net", "std::env", "Timestamp::now", "SystemTime"],
+        &[
+            "kube::Client",
+            "kube::Api",
+            "kube::runtime",
+            "reqwest",
+            "hyper",
+            "axum",
+            "tokio",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "Timestamp::now",
+            "SystemTime",
+        ],
         "the API does no I/O",
     ),
 ];
 
 #[test]
 fn no_border_is_crossed() {
-    let crossings: Vec<String> = BORDERS.iter().flat_map(|(folder, forbidden, why)| crossings(folder, forbidden, why)).collect();
+    let crossings: Vec<String> = BORDERS
+        .iter()
+        .flat_map(|(folder, forbidden, why)| crossings(folder, forbidden, why))
+        .collect();
     assert_eq!(crossings, Vec::<String>::new());
 }
 
@@ -49,7 +82,11 @@ fn crossings(folder: &str, forbidden: &[&str], why: &str) -> Vec<String> {
 fn named_in<'a>(text: &str, forbidden: &[&'a str]) -> Vec<&'a str> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    forbidden.iter().filter(|name| lines.iter().any(|line| line.contains(**name))).copied().collect()
+    forbidden
+        .iter()
+        .filter(|name| lines.iter().any(|line| line.contains(**name)))
+        .copied()
+        .collect()
 }
 
 fn visit(folder: &Path, look: &mut impl FnMut(&Path, &str)) {

@@ -8,17 +8,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{
-    Bed,
-    control_plane::ControlPlane,
-    operator::InProcess,
-    tokens::Team,
-};
+use crate::support::{Bed, control_plane::ControlPlane, operator::InProcess, tokens::Team};
 
 async fn cluster_issuer(plane: &ControlPlane, name: &str, spec: Value) {
     let object = json!({ "apiVersion": "apitoken.dev/v1alpha1", "kind": "ClusterTokenIssuer", "metadata": { "name": name }, "spec": spec });
     let api: Api<ClusterTokenIssuer> = Api::all(plane.admin().await);
-    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+        .await
+        .unwrap();
 }
 
 async fn change_cluster_issuer(plane: &ControlPlane, name: &str, patch: Value) {
@@ -26,55 +23,69 @@ async fn change_cluster_issuer(plane: &ControlPlane, name: &str, patch: Value) {
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_issuer_is_waited_for() {
     let Bed { team, operator, .. } = Bed::new("missing").await;
-    team.declare("ci", json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" } })).await;
+    team.declare("ci", json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" } }))
+        .await;
     team.reason("ci", "IssuerNotFound").await;
     team.issuer("own", json!({ "builtin": {} })).await;
     team.ready("ci").await;
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_is_allowed_by_name_or_by_label() {
     let Bed { plane, team, operator } = Bed::new("allowed").await;
     let issuer = format!("by-label-{}", team.namespace);
     let selector = json!({ "selector": { "matchLabels": { "tokens": team.namespace } } });
     cluster_issuer(plane, &issuer, json!({ "builtin": {}, "allowedNamespaces": selector })).await;
-    team.declare("ci", json!({ "issuerRef": { "kind": "ClusterTokenIssuer", "name": issuer } })).await;
+    team.declare("ci", json!({ "issuerRef": { "kind": "ClusterTokenIssuer", "name": issuer } }))
+        .await;
     team.reason("ci", "NamespaceNotAllowed").await;
     plane.kubectl(&["label", "namespace", &team.namespace, &format!("tokens={}", team.namespace)]);
     team.ready("ci").await;
     plane.kubectl(&["label", "namespace", &team.namespace, "tokens-"]);
     team.reason("ci", "NamespaceNotAllowed").await;
-    change_cluster_issuer(plane, &issuer, json!({ "spec": { "allowedNamespaces": { "names": [team.namespace] } } })).await;
+    change_cluster_issuer(
+        plane,
+        &issuer,
+        json!({ "spec": { "allowedNamespaces": { "names": [team.namespace] } } }),
+    )
+    .await;
     team.ready("ci").await;
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_template_is_said_with_its_line_and_nothing_is_issued_before() {
     let Bed { team, operator, .. } = Bed::new("template").await;
-    team.declare("ci", json!({ "secret": { "template": { "URL": "https://\n{{ tokn }}" } } })).await;
+    team.declare("ci", json!({ "secret": { "template": { "URL": "https://\n{{ tokn }}" } } }))
+        .await;
     let token = team.reason("ci", "TemplateInvalid").await;
     let message = &token.status.as_ref().unwrap().conditions[0].message;
     assert!(message.contains("secret.template[URL], line 2"), "{message}");
     assert!(team.secret("ci").await.is_none());
-    team.change("ci", json!({ "spec": { "secret": { "template": { "URL": "{{ token }}" } } } })).await;
+    team.change("ci", json!({ "spec": { "secret": { "template": { "URL": "{{ token }}" } } } }))
+        .await;
     team.ready("ci").await;
     let value = team.value("ci", "token").await;
 
-    team.change("ci", json!({ "spec": { "secret": { "template": { "URL": "{{ token }" } } } })).await;
+    team.change("ci", json!({ "spec": { "secret": { "template": { "URL": "{{ token }" } } } }))
+        .await;
     team.reason("ci", "TemplateInvalid").await;
     assert_eq!(team.value("ci", "URL").await, value, "what is there stays");
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_declared_but_not_there_yet_is_refused_and_never_ignored() {
     let Bed { team, operator, .. } = Bed::new("unsupported").await;
-    team.issuer("vendor", json!({ "wavefront": { "url": "https://metrics.example.com", "credentialsRef": { "name": "c", "key": "k" } } })).await;
+    team.issuer(
+        "vendor",
+        json!({ "wavefront": { "url": "https://metrics.example.com", "credentialsRef": { "name": "c", "key": "k" } } }),
+    )
+    .await;
     for (name, spec) in [
         ("rotates", json!({ "lifetime": "24h", "rotation": { "before": "1h" } })),
         ("adopts", json!({ "adopt": { "tokenID": "12345" } })),
@@ -84,7 +95,13 @@ async fn what_is_declared_but_not_there_yet_is_refused_and_never_ignored() {
     ] {
         team.declare(name, spec).await;
         let token = team.reason(name, "NotSupported").await;
-        let stalled = token.status.unwrap().conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap();
+        let stalled = token
+            .status
+            .unwrap()
+            .conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "Stalled")
+            .unwrap();
         assert_eq!(stalled.status, "True", "{name}");
         assert!(team.secret(name).await.is_none(), "{name}");
     }
@@ -93,14 +110,16 @@ async fn what_is_declared_but_not_there_yet_is_refused_and_never_ignored() {
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scope_an_account_and_a_lifetime_are_what_the_issuer_allows() {
     let Bed { team, operator, .. } = Bed::new("policy").await;
     let spec = json!({ "builtin": { "allowedScopes": ["orders:*"] }, "policy": { "maxLifetime": "24h" } });
     team.issuer("own", spec).await;
     let own = json!({ "kind": "TokenIssuer", "name": "own" });
-    team.declare("scope", json!({ "issuerRef": own, "lifetime": "1h", "scopes": ["admin"] })).await;
-    team.declare("account", json!({ "issuerRef": own, "lifetime": "1h", "account": "somebody.else" })).await;
+    team.declare("scope", json!({ "issuerRef": own, "lifetime": "1h", "scopes": ["admin"] }))
+        .await;
+    team.declare("account", json!({ "issuerRef": own, "lifetime": "1h", "account": "somebody.else" }))
+        .await;
     team.declare("lifetime", json!({ "issuerRef": own })).await;
     team.reason("scope", "ScopeNotAllowed").await;
     team.reason("account", "AccountNotAllowed").await;
@@ -113,7 +132,7 @@ async fn a_scope_an_account_and_a_lifetime_are_what_the_issuer_allows() {
 }
 
 /// What is cluster-wide needs a control plane of its own.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_default_issuer_and_several_are_said_and_heal() {
     let plane = ControlPlane::with_chart("defaults");
     let namespace = plane.namespace("defaults").await;

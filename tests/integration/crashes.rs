@@ -38,45 +38,55 @@ async fn killed_at(call: (&'static str, &'static str), cut: Cut) -> (String, usi
     let token = team.ready("ci").await;
     let value = team.value("ci", "token").await;
     assert_eq!(recorded_hash(&token), hash(&value));
-    assert!(before.is_empty() || before == value, "the value that a consumer may have read stays");
+    assert!(
+        before.is_empty() || before == value,
+        "the value that a consumer may have read stays"
+    );
     assert_eq!(token.status.as_ref().unwrap().rotations, None);
     let (ended, _) = operator.terminate().await;
     assert!(ended.success());
     let writes = plane.audit().writes(OPERATOR_USER, since);
-    let secrets = writes.iter().filter(|write| write.namespace == namespace && write.resource == "secrets").count();
-    assert_eq!(secrets, usize::from(before.is_empty()), "a Secret that is there is not written again");
+    let secrets = writes
+        .iter()
+        .filter(|write| write.namespace == namespace && write.resource == "secrets")
+        .count();
+    assert_eq!(
+        secrets,
+        usize::from(before.is_empty()),
+        "a Secret that is there is not written again"
+    );
     (before, team.events("ci").await.len())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_secret_is_created() {
     let (secret, events) = killed_at(CREATE_SECRET, Cut::Before).await;
     assert!(secret.is_empty());
     assert_eq!(events, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_secret_is_created_with_the_answer_lost() {
     let (secret, events) = killed_at(CREATE_SECRET, Cut::After).await;
     assert!(!secret.is_empty());
     assert_eq!(events, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_status_is_written() {
     let (secret, events) = killed_at(WRITE_STATUS, Cut::Before).await;
     assert!(!secret.is_empty());
     assert_eq!(events, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_status_is_written_with_the_answer_lost() {
     let (secret, events) = killed_at(WRITE_STATUS, Cut::After).await;
     assert!(!secret.is_empty());
     assert_eq!(events, 0, "an Event is news: it is lost rather than told twice");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_event_is_created() {
     let (secret, events) = killed_at(CREATE_EVENT, Cut::Before).await;
     assert!(!secret.is_empty());

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::{Bed, control_plane::source};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_becomes_ready() {
     let Bed { plane, team, operator } = Bed::new("examples").await;
     let folder = source().join("examples");
@@ -14,7 +14,15 @@ async fn every_example_becomes_ready() {
     for file in &files {
         plane.kubectl(&["apply", "-n", &team.namespace, "-f", file.to_str().unwrap()]);
     }
-    plane.kubectl(&["wait", "--for=condition=Ready", "apitokens", "--all", "-n", &team.namespace, "--timeout=60s"]);
+    plane.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "apitokens",
+        "--all",
+        "-n",
+        &team.namespace,
+        "--timeout=60s",
+    ]);
     let again = plane.kubectl(&["apply", "-n", &team.namespace, "-f", folder.to_str().unwrap()]);
     assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
     operator.stop().await;

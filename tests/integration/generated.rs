@@ -17,7 +17,10 @@ fn check(path: &str, text: &str) {
         fs::write(&file, text).unwrap();
     }
     let committed = fs::read_to_string(&file).unwrap_or_default();
-    assert!(committed == text, "{path} differs from the code: run `make generate` and commit the result");
+    assert!(
+        committed == text,
+        "{path} differs from the code: run `make generate` and commit the result"
+    );
 }
 
 #[test]

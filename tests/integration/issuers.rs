@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Bed, eventually, tokens::recorded_hash};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_issuer_in_use_stays_until_its_last_token_is_gone() {
     let Bed { team, operator, .. } = Bed::new("held").await;
     team.issuer("own", json!({ "builtin": {} })).await;
@@ -18,30 +18,42 @@ async fn an_issuer_in_use_stays_until_its_last_token_is_gone() {
     assert_eq!(issuers.get("own").await.unwrap().finalizers(), [names::FINALIZER]);
     eventually("an unused issuer is ready too", || async {
         let issuer = issuers.get("unused").await.unwrap();
-        let ready = issuer.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, ConditionType::Ready));
+        let ready = issuer
+            .status
+            .as_ref()
+            .is_some_and(|status| conditions::is_true(&status.conditions, ConditionType::Ready));
         (ready && issuer.finalizers().is_empty()).then_some(())
     })
     .await;
 
     team.delete::<TokenIssuer>("own").await;
     team.delete::<TokenIssuer>("unused").await;
-    eventually("the unused one goes", || async { issuers.get_opt("unused").await.unwrap().is_none().then_some(()) }).await;
+    eventually("the unused one goes", || async {
+        issuers.get_opt("unused").await.unwrap().is_none().then_some(())
+    })
+    .await;
     team.declare("late", own).await;
     team.reason("late", "IssuerNotReady").await;
     assert_eq!(recorded_hash(&team.ready("ci").await), hash, "its token stays");
 
     team.delete::<ApiToken>("late").await;
     team.delete::<ApiToken>("ci").await;
-    eventually("the issuer goes", || async { issuers.get_opt("own").await.unwrap().is_none().then_some(()) }).await;
+    eventually("the issuer goes", || async {
+        issuers.get_opt("own").await.unwrap().is_none().then_some(())
+    })
+    .await;
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_default_issuer_is_made_once_and_shows_what_it_can() {
     let Bed { plane, operator, .. } = Bed::new("default").await;
     let issuers: Api<ClusterTokenIssuer> = Api::all(plane.admin().await);
     let issuer = issuers.get("builtin").await.unwrap();
-    assert_eq!(issuer.annotations().get(names::DEFAULT_ISSUER_ANNOTATION).map(String::as_str), Some("true"));
+    assert_eq!(
+        issuer.annotations().get(names::DEFAULT_ISSUER_ANNOTATION).map(String::as_str),
+        Some("true")
+    );
     assert!(issuer.spec.common.builtin.is_some());
     let capabilities = eventually("its status is written", || async {
         issuers.get("builtin").await.unwrap().status.and_then(|status| status.capabilities)

@@ -21,7 +21,12 @@ fn one_line(output: &std::process::Output) -> String {
 
 #[test]
 fn a_bad_flag_ends_it() {
-    for arguments in [&["controller", "--nonsense"][..], &["controller", "--concurrency=0"], &["controller", "--propagation-delay=soon"], &["nonsense"]] {
+    for arguments in [
+        &["controller", "--nonsense"][..],
+        &["controller", "--concurrency=0"],
+        &["controller", "--propagation-delay=soon"],
+        &["nonsense"],
+    ] {
         let output = Program::command().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty());
@@ -30,7 +35,12 @@ fn a_bad_flag_ends_it() {
 
 #[test]
 fn without_a_cluster_it_says_what_to_do() {
-    let output = Program::command().arg("controller").arg("--admin-address=127.0.0.1:0").arg("--log-level=error").output().unwrap();
+    let output = Program::command()
+        .arg("controller")
+        .arg("--admin-address=127.0.0.1:0")
+        .arg("--log-level=error")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(one_line(&output).contains("set KUBECONFIG"), "{output:?}");
 }
@@ -46,7 +56,9 @@ fn a_cluster_that_does_not_answer_ends_it() {
     });
     std::fs::write(kubeconfig.path(), nowhere.to_string()).unwrap();
     let mut command = Program::command();
-    command.args(["controller", "--admin-address=127.0.0.1:0", "--log-level=error"]).env("KUBECONFIG", kubeconfig.path());
+    command
+        .args(["controller", "--admin-address=127.0.0.1:0", "--log-level=error"])
+        .env("KUBECONFIG", kubeconfig.path());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(one_line(&output).contains("can't reach the API server"), "{output:?}");
@@ -56,7 +68,10 @@ fn a_cluster_that_does_not_answer_ends_it() {
 fn an_admin_address_in_use_ends_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("--admin-address={}", taken.local_addr().unwrap());
-    let output = Program::command().args(["controller", &address, "--log-level=error"]).output().unwrap();
+    let output = Program::command()
+        .args(["controller", &address, "--log-level=error"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(one_line(&output).contains("--admin-address"), "{output:?}");
 }
@@ -66,33 +81,56 @@ fn it_prints_its_version_and_its_crds() {
     let version = Program::command().arg("version").output().unwrap();
     assert_eq!(String::from_utf8(version.stdout).unwrap().trim(), env!("CARGO_PKG_VERSION"));
     let crds = Program::command().arg("crds").output().unwrap();
-    assert_eq!(String::from_utf8(crds.stdout).unwrap().matches("kind: CustomResourceDefinition").count(), 3);
+    assert_eq!(
+        String::from_utf8(crds.stdout)
+            .unwrap()
+            .matches("kind: CustomResourceDefinition")
+            .count(),
+        3
+    );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_rights_it_says_which_are_missing() {
     let plane = control_plane::shared();
     let mut kubeconfig = plane.operator_kubeconfig(None).await;
-    kubeconfig.auth_infos.iter_mut().for_each(|user| user.auth_info = Some(Default::default()));
+    kubeconfig
+        .auth_infos
+        .iter_mut()
+        .for_each(|user| user.auth_info = Some(Default::default()));
     let mut program = Program::spawn(plane, &kubeconfig, &[]);
     assert_eq!(program.wait().await.code(), Some(1));
-    let log = eventually("the reason", || async { Some(program.log()).filter(|log| log.contains("apitoken-operator: ")) }).await;
+    let log = eventually("the reason", || async {
+        Some(program.log()).filter(|log| log.contains("apitoken-operator: "))
+    })
+    .await;
     assert!(log.contains("not allowed to list apitokens.apitoken.dev"), "{log}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_crds_it_says_how_to_get_them_and_with_them_it_serves_its_probes() {
     let plane = ControlPlane::with_chart("program");
     let crds: Api<CustomResourceDefinition> = Api::all(plane.admin().await);
     crds.delete("apitokens.apitoken.dev", &DeleteParams::default()).await.unwrap();
-    eventually("the kind is gone", || async { crds.get_opt("apitokens.apitoken.dev").await.unwrap().is_none().then_some(()) }).await;
+    eventually("the kind is gone", || async {
+        crds.get_opt("apitokens.apitoken.dev").await.unwrap().is_none().then_some(())
+    })
+    .await;
     let kubeconfig = plane.operator_kubeconfig(None).await;
     let mut program = Program::spawn(&plane, &kubeconfig, &[]);
     assert_eq!(program.wait().await.code(), Some(1));
-    let log = eventually("the reason", || async { Some(program.log()).filter(|log| log.contains("apitoken-operator: ")) }).await;
+    let log = eventually("the reason", || async {
+        Some(program.log()).filter(|log| log.contains("apitoken-operator: "))
+    })
+    .await;
     assert!(log.contains("apitoken-operator crds | kubectl apply"), "{log}");
 
-    plane.kubectl(&["apply", "--server-side", "-f", control_plane::source().join("crds").to_str().unwrap()]);
+    plane.kubectl(&[
+        "apply",
+        "--server-side",
+        "-f",
+        control_plane::source().join("crds").to_str().unwrap(),
+    ]);
     plane.kubectl(&["wait", "--for=condition=Established", "crd/apitokens.apitoken.dev", "--timeout=60s"]);
     let program = Program::start(&plane, &["--log-format=json"]).await;
     let team = Team::new(plane.admin().await, &plane.namespace("program").await);
@@ -118,7 +156,7 @@ async fn without_the_crds_it_says_how_to_get_them_and_with_them_it_serves_its_pr
     plane.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_not_ready_before_its_watches_have_listed() {
     let plane = control_plane::shared();
     let fault = crate::support::proxy::Fault {
@@ -136,7 +174,7 @@ async fn it_is_not_ready_before_its_watches_have_listed() {
     assert!(program.get("/livez").await.unwrap().starts_with("HTTP/1.1 200"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_goes_on_after_the_api_server_was_away() {
     let plane = ControlPlane::with_chart("away");
     let program = Program::start(&plane, &[]).await;

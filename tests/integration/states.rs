@@ -14,7 +14,7 @@ fn state(token: &ApiToken) -> Option<ObservedState> {
     token.status.as_ref().and_then(|status| status.state)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_suspended_activated_and_revoked() {
     let Bed { plane, team, operator } = Bed::new("states").await;
     team.declare("ci", json!({})).await;
@@ -22,30 +22,45 @@ async fn a_token_is_suspended_activated_and_revoked() {
 
     team.change("ci", json!({ "spec": { "state": "Suspended" } })).await;
     let token = team.ready("ci").await;
-    assert_eq!((state(&token), is_true(&token, ConditionType::Active)), (Some(ObservedState::Suspended), false));
+    assert_eq!(
+        (state(&token), is_true(&token, ConditionType::Active)),
+        (Some(ObservedState::Suspended), false)
+    );
 
     team.change("ci", json!({ "spec": { "state": "Active" } })).await;
     let token = team.ready("ci").await;
-    assert_eq!((state(&token), is_true(&token, ConditionType::Active)), (Some(ObservedState::Active), true));
+    assert_eq!(
+        (state(&token), is_true(&token, ConditionType::Active)),
+        (Some(ObservedState::Active), true)
+    );
     assert_eq!(recorded_hash(&token), hash, "the same value");
 
     team.change("ci", json!({ "spec": { "state": "Revoked" } })).await;
     let token = team.ready("ci").await;
     assert_eq!(state(&token), Some(ObservedState::Revoked));
     assert!(team.secret("ci").await.is_none());
-    let back = plane.try_kubectl(&["patch", "apitoken/ci", "-n", &team.namespace, "--type=merge", "-p", r#"{"spec":{"state":"Active"}}"#]);
+    let back = plane.try_kubectl(&[
+        "patch",
+        "apitoken/ci",
+        "-n",
+        &team.namespace,
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"state":"Active"}}"#,
+    ]);
     assert!(!back.status.success(), "revoked is for good");
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_token_with_a_retained_secret_leaves_a_mark_that_outlives_it() {
     let Bed { team, operator, .. } = Bed::new("ended").await;
     let spec = json!({ "secret": { "deletionPolicy": "Retain" } });
     team.declare("ci", spec.clone()).await;
     let hash = recorded_hash(&team.ready("ci").await);
     team.change("ci", json!({ "spec": { "state": "Revoked" } })).await;
-    team.until("ci", "revoked", |token| state(token) == Some(ObservedState::Revoked)).await;
+    team.until("ci", "revoked", |token| state(token) == Some(ObservedState::Revoked))
+        .await;
     let secret = team.secret("ci").await.unwrap();
     assert_eq!(secret.annotations().get(names::ENDED_ANNOTATION), Some(&hash));
 
@@ -56,7 +71,7 @@ async fn a_revoked_token_with_a_retained_secret_leaves_a_mark_that_outlives_it()
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
     let Bed { team, operator, .. } = Bed::new("expiry").await;
     team.declare("ci", json!({ "lifetime": "1h" })).await;
@@ -71,11 +86,20 @@ async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
     operator.clock.advance(SignedDuration::from_mins(1));
     team.nudge("ci").await;
     let token = team.reason("ci", "Expired").await;
-    assert_eq!((state(&token), is_true(&token, ConditionType::Stalled)), (Some(ObservedState::Expired), true));
-    assert_eq!(team.secret("ci").await.unwrap().annotations().get(names::ENDED_ANNOTATION), Some(&hash));
+    assert_eq!(
+        (state(&token), is_true(&token, ConditionType::Stalled)),
+        (Some(ObservedState::Expired), true)
+    );
+    assert_eq!(
+        team.secret("ci").await.unwrap().annotations().get(names::ENDED_ANNOTATION),
+        Some(&hash)
+    );
 
     team.change("ci", json!({ "spec": { "lifetime": "3h" } })).await;
-    team.until("ci", "announced", |token| token.status.as_ref().is_some_and(|status| status.pending.is_some())).await;
+    team.until("ci", "announced", |token| {
+        token.status.as_ref().is_some_and(|status| status.pending.is_some())
+    })
+    .await;
     operator.clock.advance(SignedDuration::from_secs(5));
     team.nudge("ci").await;
     let token = team.ready("ci").await;
@@ -84,7 +108,7 @@ async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_starts_suspended_revoked_or_past_its_end_starts_so() {
     let Bed { team, operator, .. } = Bed::new("starts").await;
     team.declare("suspended", json!({ "state": "Suspended" })).await;
@@ -98,23 +122,29 @@ async fn a_token_that_starts_suspended_revoked_or_past_its_end_starts_so() {
     let token = team.reason("past", "Expired").await;
     assert_eq!(state(&token), Some(ObservedState::Expired));
     for name in ["revoked", "past"] {
-        assert!(team.secret(name).await.is_none() && recorded_hash(&team.token(name).await).is_empty(), "{name}: nothing is issued");
+        assert!(
+            team.secret(name).await.is_none() && recorded_hash(&team.token(name).await).is_empty(),
+            "{name}: nothing is issued"
+        );
     }
     operator.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_token_is_left_alone_until_it_is_not() {
     let Bed { team, operator, .. } = Bed::new("paused").await;
     team.declare("ci", json!({})).await;
     team.ready("ci").await;
-    team.change("ci", json!({ "metadata": { "annotations": { names::PAUSED_ANNOTATION: "true" } } })).await;
+    team.change("ci", json!({ "metadata": { "annotations": { names::PAUSED_ANNOTATION: "true" } } }))
+        .await;
     team.until("ci", "paused", |token| is_true(token, ConditionType::Paused)).await;
-    team.change("ci", json!({ "spec": { "secret": { "labels": { "team": "shop" } } } })).await;
+    team.change("ci", json!({ "spec": { "secret": { "labels": { "team": "shop" } } } }))
+        .await;
     team.declare("witness", json!({})).await;
     team.ready("witness").await;
     assert!(!team.secret("ci").await.unwrap().labels().contains_key("team"));
-    team.change("ci", json!({ "metadata": { "annotations": { names::PAUSED_ANNOTATION: null } } })).await;
+    team.change("ci", json!({ "metadata": { "annotations": { names::PAUSED_ANNOTATION: null } } }))
+        .await;
     team.ready("ci").await;
     assert!(team.secret("ci").await.unwrap().labels().contains_key("team"));
     operator.stop().await;

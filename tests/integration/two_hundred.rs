@@ -14,7 +14,7 @@ use crate::support::{
 
 const TOKENS: usize = 200;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_tokens_cost_what_they_must_and_show_no_value() {
     let plane = ControlPlane::with_chart("two-hundred");
     let team = Team::new(plane.admin().await, &plane.namespace("shop").await);
@@ -27,7 +27,15 @@ async fn two_hundred_tokens_cost_what_they_must_and_show_no_value() {
         async move { team.declare(&format!("token-{number}"), json!({})).await }
     }))
     .await;
-    plane.kubectl(&["wait", "--for=condition=Ready", "apitokens", "--all", "-n", &team.namespace, "--timeout=120s"]);
+    plane.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "apitokens",
+        "--all",
+        "-n",
+        &team.namespace,
+        "--timeout=120s",
+    ]);
     eventually("all Events are there", || async {
         (plane.audit().counts(OPERATOR_USER, since).get("create events") == Some(&TOKENS)).then_some(())
     })
@@ -58,7 +66,9 @@ async fn a_restart_writes_nothing(plane: &ControlPlane) {
     let passes = format!("apitoken_reconciliations_total{{result=\"success\"}} {TOKENS}");
     eventually("every token was looked at", || async {
         let metrics = program.get("/metrics").await?;
-        let count = metrics.lines().find_map(|line| line.strip_prefix("apitoken_reconciliations_total{result=\"success\"} "))?;
+        let count = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("apitoken_reconciliations_total{result=\"success\"} "))?;
         (count.parse::<usize>().unwrap() >= TOKENS).then_some(())
     })
     .await;
@@ -78,7 +88,10 @@ async fn no_value_shows(plane: &ControlPlane, team: &Team, program: &Program) {
     let mut places = vec![
         ("log".to_owned(), program.log()),
         ("metrics".to_owned(), program.get("/metrics").await.unwrap()),
-        ("audit log".to_owned(), std::fs::read_to_string(plane.dir().join("audit.log")).unwrap()),
+        (
+            "audit log".to_owned(),
+            std::fs::read_to_string(plane.dir().join("audit.log")).unwrap(),
+        ),
     ];
     for file in ["environ", "cmdline"] {
         let bytes = std::fs::read(format!("/proc/{}/{file}", program.pid())).unwrap();
@@ -88,11 +101,21 @@ async fn no_value_shows(plane: &ControlPlane, team: &Team, program: &Program) {
         places.push((kind.clone(), plane.kubectl(&["get", &kind, "--all-namespaces", "-o", "json"])));
     }
     places.push(("metadata of Secrets".to_owned(), secrets_without_data(plane)));
-    assert!(places.len() > 20 && places.iter().filter(|(_, text)| text.contains("token-7")).count() >= 4, "the places are the right ones");
+    assert!(
+        places.len() > 20 && places.iter().filter(|(_, text)| text.contains("token-7")).count() >= 4,
+        "the places are the right ones"
+    );
     assert_eq!(found(&places, &values), Vec::<String>::new());
 
     let planted = values.last().unwrap();
-    plane.kubectl(&["create", "configmap", "planted", "-n", &team.namespace, &format!("--from-literal=x={planted}")]);
+    plane.kubectl(&[
+        "create",
+        "configmap",
+        "planted",
+        "-n",
+        &team.namespace,
+        &format!("--from-literal=x={planted}"),
+    ]);
     let places = [("configmaps".to_owned(), plane.kubectl(&["get", "configmaps", "-A", "-o", "json"]))];
     assert_eq!(found(&places, &values), ["configmaps"], "a value planted on purpose is found");
 }
@@ -100,9 +123,16 @@ async fn no_value_shows(plane: &ControlPlane, team: &Team, program: &Program) {
 /// The places that hold a value, in plain or in base64: any run of 20 characters of its random part.
 fn found(places: &[(String, String)], values: &[String]) -> Vec<String> {
     use base64::{Engine, prelude::BASE64_STANDARD};
-    let needles: Vec<String> = values.iter().flat_map(|value| [value[4..24].to_owned(), BASE64_STANDARD.encode(value)[..24].to_owned()]).collect();
+    let needles: Vec<String> = values
+        .iter()
+        .flat_map(|value| [value[4..24].to_owned(), BASE64_STANDARD.encode(value)[..24].to_owned()])
+        .collect();
     let holds = |text: &str| needles.iter().any(|needle| text.contains(needle));
-    places.iter().filter(|(_, text)| holds(text)).map(|(place, _)| place.clone()).collect()
+    places
+        .iter()
+        .filter(|(_, text)| holds(text))
+        .map(|(place, _)| place.clone())
+        .collect()
 }
 
 fn listable_kinds(plane: &ControlPlane) -> Vec<String> {

@@ -96,7 +96,11 @@ struct Status {
 impl Line {
     fn write(self) -> Option<Write> {
         let object = self.object_ref?;
-        let subresource = if object.subresource.is_empty() { String::new() } else { format!("/{}", object.subresource) };
+        let subresource = if object.subresource.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", object.subresource)
+        };
         Some(Write {
             verb: self.verb,
             resource: object.resource + &subresource,

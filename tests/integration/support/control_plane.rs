@@ -19,7 +19,7 @@ use kube::{
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 
-use super::audit::AuditLog;
+use super::{audit::AuditLog, eventually};
 
 /// The namespace that the chart is installed in.
 pub const OPERATOR_NAMESPACE: &str = "apitoken-system";
@@ -82,21 +82,48 @@ impl ControlPlane {
 
     /// Ends and starts the API server, with all state kept.
     pub fn restart_api_server(&self) {
-        assert!(script().arg("restart").arg(&self.dir).arg("kube-apiserver").status().unwrap().success());
+        assert!(
+            script()
+                .arg("restart")
+                .arg(&self.dir)
+                .arg("kube-apiserver")
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Installs the chart as a user does.
     pub fn install_chart(&self) {
         let chart = source().join("charts/apitoken-operator");
-        self.helm(&["install", "apitoken-operator", chart.to_str().unwrap(), "--namespace", OPERATOR_NAMESPACE, "--create-namespace"]);
+        self.helm(&[
+            "install",
+            "apitoken-operator",
+            chart.to_str().unwrap(),
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "--create-namespace",
+        ]);
         // The garbage collector learns of new kinds every 30 s, and at its start.
-        assert!(script().arg("restart").arg(&self.dir).arg("kube-controller-manager").status().unwrap().success());
+        assert!(
+            script()
+                .arg("restart")
+                .arg(&self.dir)
+                .arg("kube-controller-manager")
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Runs Helm; its standard output.
     pub fn helm(&self, arguments: &[&str]) -> String {
         let output = self.try_helm(arguments);
-        assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "helm {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -104,23 +131,38 @@ impl ControlPlane {
     pub fn try_helm(&self, arguments: &[&str]) -> std::process::Output {
         static HELM: OnceLock<PathBuf> = OnceLock::new();
         let helm = HELM.get_or_init(|| {
-            let built = Command::new(source().join("hack/helm/build")).stderr(Stdio::inherit()).output().unwrap();
+            let built = Command::new(source().join("hack/helm/build"))
+                .stderr(Stdio::inherit())
+                .output()
+                .unwrap();
             assert!(built.status.success(), "Helm was not built");
             PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
         });
-        Command::new(helm).args(arguments).env("KUBECONFIG", &self.kubeconfig).output().unwrap()
+        Command::new(helm)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .output()
+            .unwrap()
     }
 
     /// Runs kubectl as admin; its standard output.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         let output = self.try_kubectl(arguments);
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs kubectl as admin, which may fail.
     pub fn try_kubectl(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(&self.kubectl).args(arguments).env("KUBECONFIG", &self.kubeconfig).output().unwrap()
+        Command::new(&self.kubectl)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .output()
+            .unwrap()
     }
 
     /// A client of the admin. Each test has its own: a client ends with the runtime that made it.
@@ -137,7 +179,10 @@ impl ControlPlane {
     /// A client without any identity, for passing others' requests on.
     pub async fn anonymous(&self) -> Client {
         let mut kubeconfig = self.read_kubeconfig();
-        kubeconfig.auth_infos.iter_mut().for_each(|user| user.auth_info = Some(AuthInfo::default()));
+        kubeconfig
+            .auth_infos
+            .iter_mut()
+            .for_each(|user| user.auth_info = Some(AuthInfo::default()));
         Client::try_from(self.config(kubeconfig).await).unwrap()
     }
 
@@ -170,7 +215,10 @@ impl ControlPlane {
             },
             ..Default::default()
         };
-        let answer = accounts.create_token_request(OPERATOR_ACCOUNT, &PostParams::default(), &request).await.unwrap();
+        let answer = accounts
+            .create_token_request(OPERATOR_ACCOUNT, &PostParams::default(), &request)
+            .await
+            .unwrap();
         answer.status.unwrap().token
     }
 
@@ -185,12 +233,15 @@ impl ControlPlane {
             },
             ..Default::default()
         };
-        Api::all(self.admin().await).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::all(self.admin().await)
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
         name
     }
 
     /// Has the API server refuse to create the Secret of that name, as an admission policy may.
-    pub fn deny_secrets(&self, namespace: &str, secret: &str) {
+    pub async fn deny_secrets(&self, namespace: &str, secret: &str) {
         let policy = format!("deny-{namespace}");
         let objects = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": policy }, "spec": {
@@ -206,6 +257,11 @@ impl ControlPlane {
         let file = self.dir.join(format!("{policy}.json"));
         std::fs::write(&file, objects.to_string()).unwrap();
         self.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+        let attempt = ["create", "secret", "generic", secret, "-n", namespace, "--dry-run=server"];
+        eventually("the policy is in force", || async {
+            (!self.try_kubectl(&attempt).status.success()).then_some(())
+        })
+        .await;
     }
 
     /// Takes that back.
@@ -229,7 +285,9 @@ impl ControlPlane {
     }
 
     async fn config(&self, kubeconfig: Kubeconfig) -> Config {
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .unwrap()
     }
 }
 
@@ -247,6 +305,11 @@ fn end_with_this_program(dir: &Path) {
     let mut waiter = Command::new("setsid");
     waiter.args(["sh", "-c", r#"cat >/dev/null; "$0" down "$1"; rm -rf "$1""#]);
     waiter.arg(source().join("hack/controlplane/controlplane")).arg(dir);
-    let child = waiter.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child = waiter
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     std::mem::forget(child);
 }

@@ -39,9 +39,18 @@ impl InProcess {
             ready,
             metrics: Arc::new(Metrics::default()),
         };
-        let running = controller::run(plane.operator().await, settings(namespace), Arc::new(clock.clone()), handles, shutdown.clone());
+        let running = controller::run(
+            plane.operator().await,
+            settings(namespace),
+            Arc::new(clock.clone()),
+            handles,
+            shutdown.clone(),
+        );
         let task = tokio::spawn(running);
-        is_ready.wait_for(|ready| *ready).await.expect("the operator ended before it was ready");
+        is_ready
+            .wait_for(|ready| *ready)
+            .await
+            .expect("the operator ended before it was ready");
         Self { clock, shutdown, task }
     }
 
@@ -85,7 +94,10 @@ impl Program {
     /// Starts the controller with that way to the API server and waits until it is ready.
     pub async fn start_with(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
         let program = Self::spawn(plane, kubeconfig, arguments);
-        eventually("the program is ready", || async { program.get("/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200")) }).await;
+        eventually("the program is ready", || async {
+            program.get("/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
+        })
+        .await;
         program
     }
 
@@ -95,8 +107,16 @@ impl Program {
         let path = file.into_temp_path().keep().unwrap();
         std::fs::write(&path, serde_json::to_string(kubeconfig).unwrap()).unwrap();
         let mut command = Self::command();
-        command.args(["controller", "--admin-address=127.0.0.1:0"]).args(arguments).env("KUBECONFIG", &path);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .args(["controller", "--admin-address=127.0.0.1:0"])
+            .args(arguments)
+            .env("KUBECONFIG", &path);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         collect(child.stderr.take().unwrap(), lines.clone());
         Self {
@@ -129,7 +149,12 @@ impl Program {
     fn admin_address(&self) -> Option<String> {
         let lines = self.lines.lock().unwrap();
         let line = lines.iter().find(|line| line.contains("serving probes and metrics"))?;
-        let address = line.split("127.0.0.1:").nth(1)?.chars().take_while(char::is_ascii_digit).collect::<String>();
+        let address = line
+            .split("127.0.0.1:")
+            .nth(1)?
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>();
         Some(format!("127.0.0.1:{address}"))
     }
 

@@ -68,7 +68,9 @@ impl Proxy {
 
     /// Waits until the request is held.
     pub async fn holds_the_request(&self) {
-        tokio::time::timeout(super::DEADLINE, self.held.notified()).await.expect("the request never came");
+        tokio::time::timeout(super::DEADLINE, self.held.notified())
+            .await
+            .expect("the request never came");
     }
 }
 

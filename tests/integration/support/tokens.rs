@@ -57,7 +57,10 @@ impl Team {
     /// Creates a TokenIssuer.
     pub async fn issuer(&self, name: &str, spec: Value) -> TokenIssuer {
         let object = json!({ "apiVersion": "apitoken.dev/v1alpha1", "kind": "TokenIssuer", "metadata": { "name": name }, "spec": spec });
-        self.api().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+        self.api()
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+            .unwrap()
     }
 
     /// Changes a Secret by a merge patch.
@@ -68,7 +71,10 @@ impl Team {
     /// Creates a Secret that is nobody's.
     pub async fn foreign_secret(&self, name: &str) -> Secret {
         let object = json!({ "metadata": { "name": name }, "stringData": { "theirs": "x" } });
-        self.api().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+        self.api()
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+            .unwrap()
     }
 
     /// Deletes an object.
@@ -82,7 +88,8 @@ impl Team {
     /// Changes nothing, but has the operator look again: wakes it after its clock was stepped.
     pub async fn nudge(&self, name: &str) {
         let at = jiff::Timestamp::now().to_string();
-        self.change(name, json!({ "metadata": { "annotations": { "example.com/nudge": at } } })).await;
+        self.change(name, json!({ "metadata": { "annotations": { "example.com/nudge": at } } }))
+            .await;
     }
 
     /// Changes an ApiToken by a merge patch.
@@ -103,7 +110,9 @@ impl Team {
     /// One key of a Secret as text; empty where there is none.
     pub async fn value(&self, secret: &str, key: &str) -> String {
         let data = self.secret(secret).await.and_then(|secret| secret.data).unwrap_or_default();
-        data.get(key).map(|bytes| String::from_utf8(bytes.0.clone()).unwrap()).unwrap_or_default()
+        data.get(key)
+            .map(|bytes| String::from_utf8(bytes.0.clone()).unwrap())
+            .unwrap_or_default()
     }
 
     /// Waits until Ready is True for the present spec.
@@ -129,20 +138,28 @@ impl Team {
     /// The reasons of all Events about an ApiToken.
     pub async fn events(&self, name: &str) -> Vec<String> {
         let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
-        let about = events.items.into_iter().filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name));
+        let about = events
+            .items
+            .into_iter()
+            .filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name));
         about.filter_map(|event| event.reason).collect()
     }
 }
 
 /// Whether the condition is True.
 pub fn is_true(token: &ApiToken, type_: ConditionType) -> bool {
-    token.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, type_))
+    token
+        .status
+        .as_ref()
+        .is_some_and(|status| conditions::is_true(&status.conditions, type_))
 }
 
 /// The reason of Ready; empty before there is one.
 pub fn ready_reason(token: &ApiToken) -> &str {
     let conditions = token.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions::find(conditions, ConditionType::Ready).map(|ready| ready.reason.as_str()).unwrap_or_default()
+    conditions::find(conditions, ConditionType::Ready)
+        .map(|ready| ready.reason.as_str())
+        .unwrap_or_default()
 }
 
 /// The recorded hash of the current token; empty where there is none.
