@@ -29,6 +29,10 @@ check: needs ## Check format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 
+.PHONY: bench
+bench: needs ## Measure how fast tokens are issued, beside a bare client; builds the release profile
+	cargo bench --locked --bench issue
+
 .PHONY: build
 build: needs ## Build the operator
 	cargo build --locked

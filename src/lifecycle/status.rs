@@ -223,7 +223,8 @@ fn available_actions(state: ObservedState) -> AvailableActions {
         activate: suspended,
         suspend: active,
         revoke: active || suspended,
-        rotate: active,
+        // A request for a rotation is refused until rotation is there.
+        rotate: false,
         delete: true,
     }
 }
