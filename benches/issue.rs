@@ -3,7 +3,12 @@
 //!
 //! `make bench`; `APITOKEN_BENCH_TOKENS` says how many (2000).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that can't go on ends"
+)]
 #![allow(dead_code, reason = "the test bed has more than a benchmark needs")]
 
 #[path = "../tests/integration/support/mod.rs"]
@@ -30,7 +35,11 @@ async fn main() {
     let (floor_rate, rate) = (per_second(tokens, floor), per_second(tokens, operator));
     println!("tokens: {tokens}");
     println!("bare client: {:.1} s, {floor_rate:.0} a second", floor.as_secs_f64());
-    println!("operator:    {:.1} s, {rate:.0} a second, {:.2} of the bare client", operator.as_secs_f64(), rate / floor_rate);
+    println!(
+        "operator:    {:.1} s, {rate:.0} a second, {:.2} of the bare client",
+        operator.as_secs_f64(),
+        rate / floor_rate
+    );
     println!("operator's memory: {memory}");
 }
 
@@ -49,7 +58,9 @@ async fn bed(name: &str) -> (ControlPlane, Team) {
 async fn floor(tokens: usize) -> Duration {
     let (plane, team) = bed("floor").await;
     let started = Instant::now();
-    stream::iter(0..tokens).for_each_concurrent(AT_ONCE, |number| bare_writes(&team, number)).await;
+    stream::iter(0..tokens)
+        .for_each_concurrent(AT_ONCE, |number| bare_writes(&team, number))
+        .await;
     let took = started.elapsed();
     plane.stop();
     took
@@ -64,18 +75,28 @@ async fn bare_writes(team: &Team, number: usize) {
         "stringData": { "token": "x".repeat(53) },
     });
     let secrets = team.api::<Secret>();
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+    secrets
+        .create(&PostParams::default(), &serde_json::from_value(secret).unwrap())
+        .await
+        .unwrap();
     token.status = Some(ApiTokenStatus {
         observed_generation: Some(1),
         ..Default::default()
     });
-    let token = team.api::<ApiToken>().replace_status(&name, &PostParams::default(), &token).await.unwrap();
+    let token = team
+        .api::<ApiToken>()
+        .replace_status(&name, &PostParams::default(), &token)
+        .await
+        .unwrap();
     let event = json!({
         "metadata": { "generateName": name }, "type": "Normal", "reason": "Issued", "action": "Issued", "note": "Issued a token",
         "reportingController": "bench", "reportingInstance": "bench", "eventTime": "2030-01-01T00:00:00.000000Z",
         "regarding": { "kind": "ApiToken", "name": name, "namespace": team.namespace, "uid": token.uid() },
     });
-    team.api::<Event>().create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
+    team.api::<Event>()
+        .create(&PostParams::default(), &serde_json::from_value(event).unwrap())
+        .await
+        .unwrap();
 }
 
 async fn operator(tokens: usize) -> (Duration, String) {
@@ -89,7 +110,10 @@ async fn operator(tokens: usize) -> (Duration, String) {
         })
         .await;
     let active = format!("apitoken_tokens{{state=\"Active\",issuer=\"ClusterTokenIssuer/builtin\"}} {tokens}");
-    eventually("all tokens are active", || async { program.get("/metrics").await.filter(|metrics| metrics.contains(&active)) }).await;
+    eventually("all tokens are active", || async {
+        program.get("/metrics").await.filter(|metrics| metrics.contains(&active))
+    })
+    .await;
     let took = started.elapsed();
     let memory = memory(program.pid());
     drop(program);
@@ -100,5 +124,8 @@ async fn operator(tokens: usize) -> (Duration, String) {
 fn memory(pid: u32) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let lines = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));
-    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

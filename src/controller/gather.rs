@@ -27,6 +27,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     };
     Observed {
         issuer: issuer(&token, context),
+        namespace_ends: context.shared.stores.namespace_ends(secret::namespace(&token)),
         secret_promised_to: promised_to(&token, context),
         fresh: context.stores.fresh.take(&uid),
         propagation_delay: context.shared.settings.propagation_delay,

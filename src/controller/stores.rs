@@ -162,6 +162,12 @@ impl Stores {
         found.is_some_and(|namespace| selector.matches(namespace.labels()))
     }
 
+    /// Whether the namespace is being deleted.
+    pub fn namespace_ends(&self, namespace: &str) -> bool {
+        let found = self.namespaces.get(&ObjectRef::new(namespace));
+        found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
+    }
+
     /// Whether any ApiToken refers to this issuer.
     pub fn is_in_use(&self, issuer: &IssuerRef, namespace: Option<&str>) -> bool {
         self.scopes.iter().any(|stores| {

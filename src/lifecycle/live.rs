@@ -25,6 +25,10 @@ use crate::{
 const SOON: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 /// How long something that passes by itself is not worth a write.
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+/// How long somebody else's announced token may take to come, beyond the propagation delay.
+const OTHERS_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+/// How far ahead another node's clock may be.
+const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 /// How often a Secret that is not ours is looked at again: we see no change of it.
 const CONFLICT_RECHECK: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
@@ -90,7 +94,7 @@ fn refused(observed: &Observed, state: ObservedState, refusal: &Refusal) -> Plan
         .as_ref()
         .map(|Time(at)| observed.now.duration_since(*at));
     if refusal.passing && age.is_some_and(|age| age < PATIENCE) {
-        return unchanged(observed, schedule::later(observed.now, SOON));
+        return Plan::unchanged(observed, Some(schedule::later(observed.now, SOON)));
     }
     let mut draft = Draft::new(observed);
     honour_suspension(observed, state, &mut draft);
@@ -108,14 +112,6 @@ fn refused(observed: &Observed, state: ObservedState, refusal: &Refusal) -> Plan
         None
     };
     draft.rest(again.or_else(|| end_of_current(observed)))
-}
-
-fn unchanged(observed: &Observed, look_again_at: Timestamp) -> Plan {
-    Plan::Rest(Box::new(super::Rest {
-        status: observed.token.status.clone().unwrap_or_default(),
-        look_again_at: Some(look_again_at),
-        notices: Vec::new(),
-    }))
 }
 
 /// Brings the state of an existing token to what is declared, whatever else stands in the way; a
@@ -212,11 +208,12 @@ fn left_token(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus, 
     let hash = found.annotation(names::HASH_ANNOTATION)?;
     let issued_at: Timestamp = found.annotation(names::ISSUED_AT_ANNOTATION)?.parse().ok()?;
     let over = schedule::end(&observed.token.spec, Some(issued_at)).is_some_and(|end| end <= observed.now);
-    if over || issued_at > observed.now || is_ended(found, hash) || found.value_belongs_to.is_some() || has_longest_lifetime(observed) {
+    let in_the_future = issued_at > schedule::later(observed.now, CLOCK_SKEW);
+    if over || in_the_future || is_ended(found, hash) || found.value_belongs_to.is_some() || has_longest_lifetime(observed) {
         return None;
     }
     let value = value_with_hash(observed, found, hash).filter(|value| builtin::is_well_formed(value.expose()))?;
-    Some((record(observed, &token_id(observed, 1), issued_at, &value), value))
+    Some((record(observed, &token_id(observed, 1), issued_at.min(observed.now), &value), value))
 }
 
 /// Under a longest lifetime, the time of issue in a Secret's annotation proves nothing.
@@ -322,24 +319,31 @@ fn replace(observed: &Observed, found: Option<&FoundSecret>, why: &'static str) 
     {
         return refused(observed, ObservedState::Active, &refusal);
     }
-    let Some(fresh) = &observed.fresh else {
-        let due = schedule::next_issue(last_issue(observed));
-        return if due > observed.now {
-            unchanged(observed, due)
-        } else {
-            issue(observed)
-        };
-    };
-    let announced = pending(observed).filter(|pending| pending.hash.as_deref() == Some(&fresh.value.hash()));
-    let Some(announced) = announced else {
-        return announce(observed, fresh, why);
-    };
-    let due = schedule::later(announced.started_at.0, observed.propagation_delay);
-    if due > observed.now {
-        return unchanged(observed, due);
+    match (&observed.fresh, pending(observed)) {
+        (Some(fresh), Some(announced)) if announced.hash.as_deref() == Some(&fresh.value.hash()) => {
+            let due = schedule::later(announced.started_at.0, observed.propagation_delay);
+            if due > observed.now {
+                return Plan::unchanged(observed, Some(due));
+            }
+            let record = record(observed, &fresh.id, fresh.issued_at, &fresh.value);
+            write(observed, ObservedState::Active, &record, &fresh.value, found)
+        }
+        (_, Some(announced)) if others_turn(observed, announced) > observed.now => {
+            Plan::unchanged(observed, Some(others_turn(observed, announced)))
+        }
+        (Some(fresh), _) => announce(observed, fresh, why),
+        (None, _) => match schedule::next_issue(last_issue(observed)) {
+            due if due > observed.now => Plan::unchanged(observed, Some(due)),
+            _ => issue(observed),
+        },
     }
-    let record = record(observed, &fresh.id, fresh.issued_at, &fresh.value);
-    write(observed, ObservedState::Active, &record, &fresh.value, found)
+}
+
+/// Until when a token that somebody else announced may still come: another operator that believes to
+/// lead, or this one before a crash. Without that turn two would announce over each other for ever.
+fn others_turn(observed: &Observed, announced: &Pending) -> Timestamp {
+    let written_by = schedule::later(announced.started_at.0, observed.propagation_delay);
+    schedule::later(written_by, OTHERS_TIME)
 }
 
 fn last_issue(observed: &Observed) -> Timestamp {

@@ -41,10 +41,14 @@ use crate::api::{
     names,
 };
 
-/// Decides what happens next.
+/// Decides what happens next. In a namespace that is being deleted nothing can be created, and
+/// everything goes by itself: nothing is done there.
 pub fn decide(observed: &Observed) -> Plan {
     if observed.token.metadata.deletion_timestamp.is_some() {
         return deleting(observed);
+    }
+    if observed.namespace_ends {
+        return Plan::unchanged(observed, None);
     }
     if is_paused(observed) {
         return paused(observed);

@@ -18,6 +18,8 @@ pub struct Observed {
     pub token: Arc<ApiToken>,
     /// Its issuer, or why there is none.
     pub issuer: Result<ObservedIssuer, IssuerProblem>,
+    /// Whether the namespace is being deleted.
+    pub namespace_ends: bool,
     /// The Secret that the spec names.
     pub secret: ObservedSecret,
     /// Whether an older ApiToken names the same Secret, which none of the two holds yet.

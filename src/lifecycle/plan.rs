@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::observed::FoundSecret;
+use super::observed::{FoundSecret, Observed};
 use crate::api::ApiTokenStatus;
 
 /// What is to be done next.
@@ -11,6 +11,17 @@ pub enum Plan {
     Step(Step),
     /// Nothing is left to do in this pass.
     Rest(Box<Rest>),
+}
+
+impl Plan {
+    /// The end of a pass that changes nothing.
+    pub fn unchanged(observed: &Observed, look_again_at: Option<Timestamp>) -> Self {
+        Self::Rest(Box::new(Rest {
+            status: observed.token.status.clone().unwrap_or_default(),
+            look_again_at,
+            notices: Vec::new(),
+        }))
+    }
 }
 
 /// One thing to do; each is safe to repeat.

@@ -4,7 +4,7 @@ use apitoken_operator::api::{ApiToken, ClusterTokenIssuer, TokenIssuer, conditio
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::support::{Bed, eventually, tokens::recorded_hash};
+use crate::support::{Bed, control_plane::OPERATOR_USER, eventually, tokens::recorded_hash};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_issuer_in_use_stays_until_its_last_token_is_gone() {
@@ -60,5 +60,27 @@ async fn the_default_issuer_is_made_once_and_shows_what_it_can() {
     })
     .await;
     assert!(capabilities.suspend && !capabilities.reset);
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_goes_with_everything_in_it() {
+    let Bed { plane, team, operator } = Bed::new("goes").await;
+    team.issuer("own", json!({ "builtin": {} })).await;
+    for number in 0..10 {
+        let spec = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" } });
+        team.declare(&format!("ci-{number}"), spec).await;
+    }
+    for number in 0..10 {
+        team.ready(&format!("ci-{number}")).await;
+    }
+    let since = plane.audit().now();
+    plane.kubectl(&["delete", "namespace", &team.namespace, "--timeout=60s"]);
+    let writes = plane.audit().writes(OPERATOR_USER, since);
+    let vain: Vec<_> = writes
+        .iter()
+        .filter(|write| write.namespace == team.namespace && write.resource != "tokenissuers")
+        .collect();
+    assert!(vain.is_empty(), "nothing is made in a namespace that ends: {vain:?}");
     operator.stop().await;
 }
