@@ -1,6 +1,9 @@
 //! The decisions as a specification: situation, plan, why.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -125,11 +128,11 @@ impl Observed {
 }
 
 /// The Secret that a step wrote, as the API server would keep it.
-fn stored(secret: &FoundSecret, version: &mut u32) -> ObservedSecret {
-    *version += 1;
+fn stored(secret: &FoundSecret) -> ObservedSecret {
+    static VERSION: AtomicU32 = AtomicU32::new(100);
     let mut object = secret.object().clone();
     object.metadata.uid = Some("secret-uid".into());
-    object.metadata.resource_version = Some(version.to_string());
+    object.metadata.resource_version = Some(VERSION.fetch_add(1, Ordering::Relaxed).to_string());
     ObservedSecret::Found(FoundSecret::new(object))
 }
 
@@ -137,7 +140,6 @@ fn stored(secret: &FoundSecret, version: &mut u32) -> ObservedSecret {
 /// step names, then the reasons of the notices.
 fn run(observed: &mut Observed) -> Vec<String> {
     let mut done = Vec::new();
-    let mut version = 100;
     for _ in 0..8 {
         match decide(observed) {
             Plan::Rest(rest) => {
@@ -147,14 +149,14 @@ fn run(observed: &mut Observed) -> Vec<String> {
             }
             Plan::Step(step) => {
                 done.push(step.name().to_owned());
-                take(observed, step, &mut version);
+                take(observed, step);
             }
         }
     }
     panic!("no rest after {done:?}");
 }
 
-fn take(observed: &mut Observed, step: Step, version: &mut u32) {
+fn take(observed: &mut Observed, step: Step) {
     match step {
         Step::IssueToken { attempt } => {
             observed.fresh = Some(IssuedToken {
@@ -163,9 +165,9 @@ fn take(observed: &mut Observed, step: Step, version: &mut u32) {
                 issued_at: observed.now,
             });
         }
-        Step::CreateSecret(secret) => observed.secret = stored(&secret, version),
+        Step::CreateSecret(secret) => observed.secret = stored(&secret),
         Step::UpdateSecret { secret, changes } => {
-            observed.secret = stored(&secret, version);
+            observed.secret = stored(&secret);
             observed.repaired = changes;
         }
         Step::DeleteSecret { .. } => observed.secret = ObservedSecret::Absent,
@@ -185,7 +187,7 @@ fn apply(observed: &mut Observed, rest: Rest) {
 fn secret_of(observed: &Observed, seed: u64) -> FoundSecret {
     let record = observed.status().token.clone().unwrap();
     let desired = super::secret::desired(&observed.token, &record, &value(seed), None).unwrap();
-    let ObservedSecret::Found(found) = stored(&desired.secret, &mut 100) else {
+    let ObservedSecret::Found(found) = stored(&desired.secret) else {
         unreachable!()
     };
     found
@@ -230,7 +232,8 @@ fn a_first_token_is_made_written_and_then_recorded() {
     assert_eq!(token.id.as_deref(), Some("0123456789-1"));
     assert_eq!(token.account.as_deref(), Some("shop.ci"));
     assert_eq!((status.attempts, status.rotations, status.pending.is_none()), (Some(1), None, true));
-    assert_eq!(status.secret_ref.as_ref().unwrap().resource_version.as_deref(), Some("101"));
+    let recorded = status.secret_ref.clone().unwrap().resource_version;
+    assert_eq!(recorded.as_deref(), found_mut(&mut observed).resource_version());
 }
 
 #[test]
@@ -549,7 +552,7 @@ fn a_crash_in_a_replacement_ends_with_one_token() {
 
     let mut cut = situation().with(|situation| situation.token = observed.token.clone());
     cut.now = at("2030-01-01T01:00:09Z");
-    cut.secret = stored(&written, &mut 200);
+    cut.secret = stored(&written);
     let done = run(&mut cut);
     assert!(
         !done.contains(&"issue".to_owned()),
@@ -685,6 +688,86 @@ fn a_token_expires_at_its_time_and_lives_again_only_with_a_new_value() {
         (Some(value(2).hash()), Some(Time(at("2030-01-01T03:00:00Z"))))
     );
     assert_eq!(observed.status().state, Some(ObservedState::Active));
+}
+
+/// An issued token that has expired, with its Secret as it stands in the cluster.
+fn expired() -> Observed {
+    let mut observed = situation();
+    observed.edit(|token| token.spec.lifetime = hours("1h"));
+    run(&mut observed);
+    observed.now = at("2030-01-01T01:00:00Z");
+    run(&mut observed);
+    observed
+}
+
+#[test]
+fn an_expired_value_is_never_accepted_again_whatever_its_secret_says() {
+    let cases: [(&str, fn(&mut Observed)); 2] = [
+        ("the mark was taken away", |observed| {
+            replace_found(observed, |secret| {
+                secret.metadata.annotations.get_or_insert_default().remove(names::ENDED_ANNOTATION);
+            });
+        }),
+        ("the token was suspended in between", |observed| {
+            observed.respec(|spec| spec.state = DesiredState::Suspended);
+            run(observed);
+            assert_eq!(observed.status().state, Some(ObservedState::Suspended));
+            observed.respec(|spec| spec.state = DesiredState::Active);
+        }),
+    ];
+    for (why, change) in cases {
+        let mut observed = expired();
+        observed.respec(|spec| spec.lifetime = hours("9h"));
+        change(&mut observed);
+        assert_eq!(run(&mut observed), ["issue"], "{why}");
+        assert_ne!(
+            observed.status().state,
+            Some(ObservedState::Active),
+            "{why}: not before the new value is there"
+        );
+    }
+}
+
+#[test]
+fn the_mark_of_an_ended_value_outlives_it() {
+    let mut observed = expired();
+    let version = found_mut(&mut observed).resource_version().map(str::to_owned);
+    let recorded = observed.status().secret_ref.clone().unwrap();
+    assert_eq!(recorded.resource_version, version, "the Secret is not read again for its own mark");
+    replace_found(&mut observed, |secret| {
+        secret.metadata.managed_fields = Some(vec![
+            serde_json::from_value(serde_json::json!({
+                "manager": "apitoken-operator", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:metadata": {"f:annotations": {"f:apitoken.dev/ended": {}, "f:example.com/dropped": {}}}},
+            }))
+            .unwrap(),
+        ]);
+    });
+    annotate(&mut observed, "example.com/dropped", "x");
+    observed.respec(|spec| spec.lifetime = hours("9h"));
+    run(&mut observed);
+    observed.now = at("2030-01-01T01:00:02Z");
+    assert_eq!(run(&mut observed).last().map(String::as_str), Some("Rotated"));
+    assert_eq!(
+        found_mut(&mut observed).annotation(names::ENDED_ANNOTATION),
+        Some(value(1).hash().as_str())
+    );
+    assert_eq!(
+        found_mut(&mut observed).annotation("example.com/dropped"),
+        None,
+        "what we declared once goes"
+    );
+}
+
+#[test]
+fn a_revoked_token_stays_revoked_whatever_the_spec_says() {
+    let mut observed = issued().respecced(|spec| spec.state = DesiredState::Revoked);
+    observed.secret = ObservedSecret::Absent;
+    run(&mut observed);
+    observed.now = at("2030-01-01T01:00:00Z");
+    observed.respec(|spec| spec.state = DesiredState::Active);
+    assert!(run(&mut observed).is_empty());
+    assert_eq!(observed.status().state, Some(ObservedState::Revoked));
 }
 
 #[test]
