@@ -1,6 +1,6 @@
 //! The command line. Every flag has an environment variable `APITOKEN_<FLAG>`.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use apitoken_operator::{
     api::Duration,
@@ -70,17 +70,18 @@ impl ControllerArguments {
     /// The settings of the controller.
     pub fn settings(&self) -> Settings {
         Settings {
-            watch_namespaces: self
-                .watch_namespace
-                .iter()
-                .filter(|namespace| !namespace.is_empty())
-                .cloned()
-                .collect(),
+            watch_namespaces: self.watched(),
             concurrency: self.concurrency,
             propagation_delay: self.propagation_delay.as_signed(),
             default_issuer: self.default_issuer.clone(),
             instance: instance(),
         }
+    }
+
+    /// Each namespace once: two controllers on one namespace would work against each other.
+    fn watched(&self) -> Vec<String> {
+        let named = self.watch_namespace.iter().filter(|namespace| !namespace.is_empty());
+        named.collect::<BTreeSet<_>>().into_iter().cloned().collect()
     }
 }
 

@@ -10,7 +10,7 @@ use apitoken_operator::{
     controller::{self, Handles, clock::SystemClock},
     operations::{connection, metrics::Metrics, server, telemetry},
 };
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -25,13 +25,28 @@ use self::arguments::{Arguments, Command, ControllerArguments};
 const DRAIN: Duration = Duration::from_secs(8);
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("apitoken-operator: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version are printed whole, a mistake in one line.
+fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    eprintln!("apitoken-operator: {first}; see apitoken-operator --help");
+    ExitCode::from(2)
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

@@ -492,7 +492,7 @@ pub struct TokenStatus {
     pub name: Option<String>,
     /// Owning account at the issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = bounds::ACCOUNT))]
+    #[schemars(length(max = bounds::TOKEN_NAME))]
     pub account: Option<String>,
     /// Kind of that account, in the issuer's words.
     #[serde(skip_serializing_if = "Option::is_none")]

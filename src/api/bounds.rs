@@ -42,7 +42,8 @@ pub const CA_BUNDLE: usize = 65_536;
 pub const TOKEN_ID: usize = 256;
 /// An id of something else at a vendor: an account, an environment, a module.
 pub const VENDOR_ID: usize = 128;
-/// A token's name as the issuer shows it. Longer than [`DISPLAY_NAME`]: a reset may append to it.
+/// A token's name or account as a status shows it. Longer than what users may ask for: a reset may
+/// append to a name, and the default `<namespace>.<name>` has up to 317 characters.
 pub const TOKEN_NAME: usize = 1024;
 /// A word or two in the issuer's own language, such as the kind of an account.
 pub const VENDOR_WORD: usize = 256;

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     checks::{self, Refusal},
+    has_expired,
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
     plan::{Plan, Step},
     schedule, secret,
@@ -62,19 +63,10 @@ fn pending(observed: &Observed) -> Option<&Pending> {
     observed.token.status.as_ref()?.pending.as_ref()
 }
 
-fn has_expired(observed: &Observed) -> bool {
-    observed
-        .token
-        .status
-        .as_ref()
-        .is_some_and(|status| status.state == Some(ObservedState::Expired))
-}
-
 /// Whether the Secret was found as the present spec declares it, with a token that works or can.
 fn is_recorded(observed: &Observed) -> bool {
     let status = observed.token.status.as_ref();
-    status.is_some_and(|status| status.token.is_some() && status.pending.is_none() && status.state != Some(ObservedState::Expired))
-        && checks::is_synced(observed)
+    status.is_some_and(|status| status.token.is_some() && status.pending.is_none()) && !has_expired(observed) && checks::is_synced(observed)
 }
 
 /// When the next try is due, where the last one failed and the spec is the same since.

@@ -74,9 +74,17 @@ fn destination(observed: &Observed) -> Destination {
         return Destination::Expired;
     }
     match spec.state {
+        // Given a later end, it lives again with a new value, and none is made for a suspended token.
+        DesiredState::Suspended if has_expired(observed) => Destination::Expired,
         DesiredState::Suspended => Destination::Live(ObservedState::Suspended),
         DesiredState::Active | DesiredState::Revoked => Destination::Live(ObservedState::Active),
     }
+}
+
+/// Whether the recorded value has had its time: it never works again.
+fn has_expired(observed: &Observed) -> bool {
+    let status = observed.token.status.as_ref();
+    status.is_some_and(|status| status.state == Some(ObservedState::Expired))
 }
 
 fn is_paused(observed: &Observed) -> bool {

@@ -711,7 +711,11 @@ fn an_expired_value_is_never_accepted_again_whatever_its_secret_says() {
         ("the token was suspended in between", |observed| {
             observed.respec(|spec| spec.state = DesiredState::Suspended);
             run(observed);
-            assert_eq!(observed.status().state, Some(ObservedState::Suspended));
+            assert_eq!(
+                observed.status().state,
+                Some(ObservedState::Expired),
+                "a suspended value could be activated"
+            );
             observed.respec(|spec| spec.state = DesiredState::Active);
         }),
     ];

@@ -80,6 +80,16 @@ async fn a_secret_is_made_as_declared_and_gitops_marks_are_not_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_names_that_kubernetes_takes_work() {
+    let Bed { team, operator, .. } = Bed::new(&format!("long-{}", "n".repeat(50))).await;
+    let name = "a".repeat(253);
+    team.declare(&name, json!({})).await;
+    let token = team.ready(&name).await;
+    assert_eq!(recorded_hash(&token), hash(&team.value(&name, "token").await));
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_an_issuer_of_the_namespace_has_its_prefix() {
     let Bed { team, operator, .. } = Bed::new("prefix").await;
     team.issuer("own", json!({ "builtin": { "prefix": "shop" } })).await;

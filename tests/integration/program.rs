@@ -29,7 +29,7 @@ fn a_bad_flag_ends_it() {
     ] {
         let output = Program::command().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(!output.stderr.is_empty());
+        assert!(one_line(&output).contains("--help"), "{arguments:?}");
     }
 }
 
