@@ -6,6 +6,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
+    core::object::HasStatus,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -38,17 +39,15 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What both kinds of issuers have in common.
-pub trait Issuer: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static {
+pub trait Issuer:
+    Resource<DynamicType = ()> + HasStatus<Status = IssuerStatus> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
     /// Which kind it is.
     const KIND: IssuerKind;
     /// An API for this issuer.
     fn api(&self, client: &Client) -> Api<Self>;
     /// The spec that both kinds share.
-    fn spec(&self) -> &IssuerSpec;
-    /// The status.
-    fn status(&self) -> Option<&IssuerStatus>;
-    /// Puts another status in.
-    fn set_status(&mut self, status: IssuerStatus);
+    fn common(&self) -> &IssuerSpec;
 }
 
 impl Issuer for TokenIssuer {
@@ -58,16 +57,8 @@ impl Issuer for TokenIssuer {
         Api::namespaced(client.clone(), &self.namespace().unwrap_or_default())
     }
 
-    fn spec(&self) -> &IssuerSpec {
+    fn common(&self) -> &IssuerSpec {
         &self.spec.common
-    }
-
-    fn status(&self) -> Option<&IssuerStatus> {
-        self.status.as_ref()
-    }
-
-    fn set_status(&mut self, status: IssuerStatus) {
-        self.status = Some(status);
     }
 }
 
@@ -78,16 +69,8 @@ impl Issuer for ClusterTokenIssuer {
         Api::all(client.clone())
     }
 
-    fn spec(&self) -> &IssuerSpec {
+    fn common(&self) -> &IssuerSpec {
         &self.spec.common
-    }
-
-    fn status(&self) -> Option<&IssuerStatus> {
-        self.status.as_ref()
-    }
-
-    fn set_status(&mut self, status: IssuerStatus) {
-        self.status = Some(status);
     }
 }
 
@@ -161,7 +144,7 @@ async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContex
     };
     let plan = decide(&ObservedIssuerObject {
         metadata: issuer.meta(),
-        spec: issuer.spec(),
+        spec: issuer.common(),
         status: issuer.status(),
         in_use: context.shared.stores.is_in_use(&reference, issuer.namespace().as_deref()),
         now: schedule::to_second(context.shared.clock.now()),
@@ -174,7 +157,7 @@ async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContex
         info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), ?finalizers, "finalizers written");
     }
     if let Some(status) = plan.status {
-        issuer.set_status(status);
+        *issuer.status_mut() = Some(status);
         issuer = write_status(&api, &issuer).await.map_err(IssuerError::Status)?;
         info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), "status of the issuer written");
     }

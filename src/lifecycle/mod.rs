@@ -15,10 +15,12 @@
 
 pub mod checks;
 mod ending;
+mod held;
 pub mod issuer;
 mod live;
 pub mod observed;
 pub mod plan;
+mod replacement;
 pub mod schedule;
 pub mod secret;
 mod status;
@@ -27,7 +29,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-pub use live::token_id;
+pub use held::token_id;
 pub use observed::{FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership};
 pub use plan::{Failure, Notice, Plan, Rest, Step};
 pub use status::same_but_for_foreign_changes;

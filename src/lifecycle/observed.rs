@@ -8,7 +8,11 @@ use zeroize::Zeroize;
 
 use super::plan::Failure;
 use crate::{
-    api::{ApiToken, IssuerRef, IssuerSpec, names},
+    api::{
+        ApiToken, IssuerRef, IssuerSpec,
+        api_token::{Pending, TokenStatus},
+        names,
+    },
     issuers::IssuedToken,
 };
 
@@ -34,6 +38,18 @@ pub struct Observed {
     pub propagation_delay: SignedDuration,
     /// The time, to the second.
     pub now: Timestamp,
+}
+
+impl Observed {
+    /// The token that the status names.
+    pub fn current(&self) -> Option<&TokenStatus> {
+        self.token.status.as_ref()?.token.as_ref()
+    }
+
+    /// The record of a token that is on its way.
+    pub fn pending(&self) -> Option<&Pending> {
+        self.token.status.as_ref()?.pending.as_ref()
+    }
 }
 
 /// An issuer as the token sees it.
