@@ -1,5 +1,8 @@
 //! Labels, annotations, finalizers and other names that stand in users' objects and never change.
 
+/// What every annotation and finalizer of ours begins with.
+pub const PREFIX: &str = "apitoken.dev/";
+
 /// Label on every Secret that the operator writes; its watch selects by it.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`], and the field manager of every write.

@@ -16,7 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    context::ScopedContext, execute::execute, gather::gather, recent::key, secrets::CALL_TIMEOUT, stores::Guarded, watches::Queue,
+    context::ScopedContext,
+    execute::execute,
+    gather::gather,
+    recent::key,
+    secrets::CALL_TIMEOUT,
+    stores::Guarded,
+    watches::{Queue, trim_declared},
 };
 use crate::{
     api::{ApiToken, names},
@@ -147,7 +153,7 @@ async fn write_status(token: ApiToken, context: &ScopedContext) -> Result<(), Pa
     };
     match timeout(CALL_TIMEOUT, api.replace_status(&token.name_any(), &parameters, &token)).await {
         Ok(Ok(mut written)) => {
-            super::watches::trim(&mut written);
+            trim_declared(&mut written);
             context.stores.recent_tokens.wrote(&written.metadata.clone(), Arc::new(written));
             Ok(())
         }

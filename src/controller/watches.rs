@@ -6,7 +6,10 @@
 use std::{fmt::Debug, sync::Arc};
 
 use futures::{FutureExt, TryStreamExt, future::BoxFuture};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::PartialObjectMeta,
@@ -28,8 +31,8 @@ use crate::api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssue
 
 /// Names that wait for a controller. A full queue holds back the watch behind it, nothing else.
 const QUEUE: usize = 1024;
-/// Annotation in which kubectl keeps a second copy of the object.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Objects that one answer of a list holds: few, because a whole answer stands in memory several times over.
+const PAGE: u32 = 100;
 
 /// Names of objects for a controller to look at.
 pub type Queue<K> = mpsc::Receiver<ObjectRef<Guarded<K>>>;
@@ -66,21 +69,21 @@ pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
         scopes: tell_scopes,
     });
     let mut running = vec![
-        run(watch_cluster_issuers, &announcer, |announcer, event| {
+        run(watch_cluster_issuers, trim_declared, &announcer, |announcer, event| {
             async move { announcer.cluster_issuer(event).await }.boxed()
         }),
-        run(watch_namespaces, &announcer, |announcer, event| {
+        run(watch_namespaces, trim_namespace, &announcer, |announcer, event| {
             async move { announcer.namespace(event).await }.boxed()
         }),
     ];
     for (at, (tokens, issuers, secrets)) in watch_scopes.into_iter().enumerate() {
-        running.push(run(tokens, &announcer, move |announcer, event| {
+        running.push(run(tokens, trim_declared, &announcer, move |announcer, event| {
             async move { announcer.token(at, event).await }.boxed()
         }));
-        running.push(run(issuers, &announcer, move |announcer, event| {
+        running.push(run(issuers, trim_declared, &announcer, move |announcer, event| {
             async move { announcer.issuer(at, event).await }.boxed()
         }));
-        running.push(run(secrets, &announcer, move |announcer, event| {
+        running.push(run(secrets, trim_secret, &announcer, move |announcer, event| {
             async move { announcer.secret(at, event).await }.boxed()
         }));
     }
@@ -141,7 +144,7 @@ where
 }
 
 /// Keeps the store of `watch` up to date, and tells of each change once the store has it.
-fn run<K, F>(watch: Watch<K>, announcer: &Arc<Announcer>, mut tell: F) -> BoxFuture<'static, ()>
+fn run<K, F>(watch: Watch<K>, trim: fn(&mut K), announcer: &Arc<Announcer>, mut tell: F) -> BoxFuture<'static, ()>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     F: FnMut(Arc<Announcer>, Event<K>) -> BoxFuture<'static, ()> + Send + 'static,
@@ -149,7 +152,7 @@ where
     let announcer = announcer.clone();
     let Watch { api, config, mut writer } = watch;
     async move {
-        let events = watcher::watcher(api, config).default_backoff().modify(trim);
+        let events = watcher::watcher(api, config.page_size(PAGE)).default_backoff().modify(trim);
         let mut events = std::pin::pin!(events);
         loop {
             match events.try_next().await {
@@ -165,10 +168,34 @@ where
     .boxed()
 }
 
-/// Drops what nobody reads, so that memory holds what is needed.
-pub fn trim<K: Resource>(object: &mut K) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove(LAST_APPLIED);
+/// Keeps of a declared object's metadata what somebody reads: with thousands of objects the rest would
+/// be most of the memory.
+pub fn trim_declared<K: Resource>(object: &mut K) {
+    let metadata = trimmed(object.meta_mut());
+    metadata.labels = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|name, _| name.starts_with(names::PREFIX));
+    }
+    metadata.annotations.take_if(|annotations| annotations.is_empty());
+}
+
+/// Of a Secret's metadata only its name and version are read.
+fn trim_secret(secret: &mut PartialObjectMeta<Secret>) {
+    let metadata = trimmed(&mut secret.metadata);
+    metadata.labels = None;
+    metadata.annotations = None;
+    metadata.finalizers = None;
+}
+
+/// Of a namespace's metadata its labels are read, and whether it ends.
+fn trim_namespace(namespace: &mut PartialObjectMeta<Namespace>) {
+    trimmed(&mut namespace.metadata).annotations = None;
+}
+
+fn trimmed(metadata: &mut ObjectMeta) -> &mut ObjectMeta {
+    metadata.managed_fields = None;
+    metadata.owner_references = None;
+    metadata
 }
 
 /// Tells the controllers what changed.
