@@ -1,4 +1,6 @@
-//! Which ApiTokens name which Secret.
+//! Which ApiTokens name a Secret that has another name than they have.
+//!
+//! Most name none: their Secret is named like them, and the store of ApiTokens answers for those.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,7 +14,7 @@ use super::recent::{Key, key};
 use crate::{api::ApiToken, lifecycle::secret};
 
 /// When an ApiToken was created, and its name: the order in which claims count.
-type Claimant = (Timestamp, String);
+pub type Claimant = (Timestamp, String);
 
 /// An index that the watch of ApiTokens keeps.
 #[derive(Default)]
@@ -26,21 +28,27 @@ struct Maps {
     by_token: HashMap<Key, (String, Claimant)>,
 }
 
+/// The token as a claimant of its Secret.
+pub fn claimant(token: &ApiToken) -> Claimant {
+    let created = token.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |Time(at)| *at);
+    (created, token.metadata.name.clone().unwrap_or_default())
+}
+
 impl Claims {
     /// An ApiToken was seen.
     pub fn insert(&self, token: &ApiToken) {
-        let created = token.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |Time(at)| *at);
-        let name = token.metadata.name.clone().unwrap_or_default();
-        let claim = (secret::name(token).to_owned(), (created, name));
+        let claim = (secret::name(token).to_owned(), claimant(token));
         let mut maps = self.lock();
         let key = key(&token.metadata);
         if maps.by_token.get(&key) == Some(&claim) {
             return;
         }
         maps.remove(&key);
-        let secret = (key.0.clone(), claim.0.clone());
-        maps.by_secret.entry(secret).or_default().insert(claim.1.clone());
-        maps.by_token.insert(key, claim);
+        if claim.0 != key.1 {
+            let secret = (key.0.clone(), claim.0.clone());
+            maps.by_secret.entry(secret).or_default().insert(claim.1.clone());
+            maps.by_token.insert(key, claim);
+        }
     }
 
     /// An ApiToken is gone.
@@ -48,11 +56,11 @@ impl Claims {
         self.lock().remove(token);
     }
 
-    /// The names of the ApiTokens that name this Secret, the oldest first.
-    pub fn claimants(&self, namespace: &str, secret: &str) -> Vec<String> {
+    /// The ApiTokens of another name that name this Secret.
+    pub fn claimants(&self, namespace: &str, secret: &str) -> BTreeSet<Claimant> {
         let maps = self.lock();
         let claimants = maps.by_secret.get(&(namespace.to_owned(), secret.to_owned()));
-        claimants.into_iter().flatten().map(|(_, name)| name.clone()).collect()
+        claimants.cloned().unwrap_or_default()
     }
 
     /// Everything was listed anew.
@@ -94,17 +102,27 @@ mod tests {
         token
     }
 
+    fn names(claims: &Claims, secret: &str) -> Vec<String> {
+        claims.claimants("shop", secret).into_iter().map(|(_, name)| name).collect()
+    }
+
     #[test]
     fn the_oldest_claimant_comes_first_and_claims_move_with_the_spec() {
         let claims = Claims::default();
         claims.insert(&token("young", Some("s"), 20));
         claims.insert(&token("old", Some("s"), 10));
-        claims.insert(&token("s", None, 30));
-        assert_eq!(claims.claimants("shop", "s"), ["old", "young", "s"]);
+        claims.insert(&token("s", None, 5));
+        assert_eq!(
+            names(&claims, "s"),
+            ["old", "young"],
+            "whose Secret has its own name is not kept here"
+        );
         claims.insert(&token("old", Some("other"), 10));
         claims.remove(&("shop".into(), "young".into()));
-        assert_eq!(claims.claimants("shop", "s"), ["s"]);
-        assert_eq!(claims.claimants("shop", "other"), ["old"]);
+        assert!(names(&claims, "s").is_empty());
+        assert_eq!(names(&claims, "other"), ["old"]);
+        claims.insert(&token("old", None, 10));
+        assert!(names(&claims, "other").is_empty());
         assert!(claims.claimants("elsewhere", "s").is_empty());
     }
 }

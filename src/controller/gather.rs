@@ -84,12 +84,8 @@ pub async fn read_secret(token: &ApiToken, access: &SecretAccess, context: &Scop
 
 /// The older ApiToken that names the same Secret, where that is not this one's turn.
 fn promised_to(token: &ApiToken, context: &ScopedContext) -> Option<String> {
-    let oldest = context
-        .stores
-        .claims
-        .claimants(secret::namespace(token), secret::name(token))
-        .into_iter()
-        .next()?;
+    let claimants = context.stores.claimants(secret::namespace(token), secret::name(token));
+    let oldest = claimants.into_iter().next()?;
     (oldest != token.name_any()).then_some(oldest)
 }
 

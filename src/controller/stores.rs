@@ -12,10 +12,15 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 
-use super::{claims::Claims, fresh::FreshTokens, recent::Recent, retries::Retries};
+use super::{
+    claims::{Claims, claimant},
+    fresh::FreshTokens,
+    recent::Recent,
+    retries::Retries,
+};
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
-    lifecycle::IssuerProblem,
+    lifecycle::{IssuerProblem, secret},
 };
 
 /// An object, or why it can't be read: one bad object does not end a watch.
@@ -82,12 +87,23 @@ pub struct ScopedStores {
     pub recent_tokens: Recent<Arc<ApiToken>>,
     /// Versions of Secrets just written.
     pub recent_secrets: Recent<String>,
-    /// Which ApiTokens name which Secret.
+    /// Which ApiTokens name a Secret of another name.
     pub claims: Claims,
     /// Tokens on their way to their Secret.
     pub fresh: FreshTokens,
     /// Passes that could not even write their status.
     pub retries: Retries,
+}
+
+impl ScopedStores {
+    /// The names of the ApiTokens that name this Secret, the oldest first.
+    pub fn claimants(&self, namespace: &str, secret_name: &str) -> Vec<String> {
+        let mut claimants = self.claims.claimants(namespace, secret_name);
+        let namesake = self.tokens.get(&ObjectRef::new(secret_name).within(namespace));
+        let namesake = namesake.as_ref().and_then(|token| token.0.as_ref().ok());
+        claimants.extend(namesake.filter(|token| secret::name(token) == secret_name).map(claimant));
+        claimants.into_iter().map(|(_, name)| name).collect()
+    }
 }
 
 impl Stores {

@@ -365,7 +365,7 @@ impl Announcer {
     /// Every ApiToken that names the Secret.
     async fn claimants(&self, at: usize, namespace: &str, secret: &str) {
         let Some(stores) = self.stores.scopes.get(at) else { return };
-        for name in stores.claims.claimants(namespace, secret) {
+        for name in stores.claimants(namespace, secret) {
             self.tell_token(at, ObjectRef::new(&name).within(namespace)).await;
         }
     }
