@@ -148,6 +148,11 @@ async fn of_two_tokens_on_one_secret_the_holder_keeps_it() {
     team.delete::<ApiToken>("first").await;
     team.ready("second").await;
     assert_ne!(team.value("shared", "token").await, value);
+
+    team.declare("shared", json!({})).await;
+    team.reason("shared", "SecretConflict").await;
+    team.delete::<ApiToken>("second").await;
+    team.ready("shared").await;
     operator.stop().await;
 }
 
