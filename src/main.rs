@@ -4,7 +4,7 @@ mod arguments;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use apitoken_operator::{
     api::crds,
     controller::{self, Handles, clock::SystemClock},
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("apitoken-operator: {error:#}");
+            // The causes stand in our errors' own texts: the chain would say them twice.
+            eprintln!("apitoken-operator: {error}");
             ExitCode::FAILURE
         }
     }
@@ -68,7 +69,7 @@ fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("could not start")?;
+        .map_err(|error| anyhow!("could not start: {error}"))?;
     let result = runtime.block_on(control(arguments));
     // What did not end by now is cut off: every step is safe to be cut at.
     runtime.shutdown_background();
@@ -107,8 +108,8 @@ async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
 /// The first SIGTERM or SIGINT drains; the future that is returned ends when draining took too long
 /// or a second signal came.
 fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| anyhow!("could not listen for SIGTERM: {error}"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| anyhow!("could not listen for SIGINT: {error}"))?;
     Ok(async move {
         let mut asked = async || {
             tokio::select! {

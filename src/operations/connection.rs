@@ -8,7 +8,7 @@ use kube::{Client, Config};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// Nothing says where it is.
-    #[error("no cluster: set KUBECONFIG, or run in a Pod with a ServiceAccount ({0})")]
+    #[error("no cluster: set KUBECONFIG to a kubeconfig that can be read, or run in a Pod with a ServiceAccount ({0})")]
     NoCluster(#[source] kube::config::InferConfigError),
     /// What says where it is can't be used.
     #[error("the configuration of the cluster can't be used: {0}")]
