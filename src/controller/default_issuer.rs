@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use kube::{Api, api::PostParams};
+use kube::Api;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::{
+    calls::{CallError, call, post_params},
     context::Context,
-    issuers::{CallError, call},
     stores::is_default,
 };
 use crate::api::{ClusterTokenIssuer, ClusterTokenIssuerSpec, IssuerSpec, issuer::BuiltinIssuer, names};
@@ -30,11 +30,7 @@ pub async fn ensure(context: &Context) -> Result<(), CallError> {
         return Ok(());
     }
     let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
-    let parameters = PostParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..Default::default()
-    };
-    match call(api.create(&parameters, &default_issuer(name))).await {
+    match call(api.create(&post_params(), &default_issuer(name))).await {
         Ok(_) => info!(name, "made the default ClusterTokenIssuer"),
         Err(CallError::Refused(error)) if matches!(error.as_ref(), kube::Error::Api(status) if status.is_already_exists()) => {}
         Err(error) => return Err(error),

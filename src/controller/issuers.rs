@@ -5,7 +5,7 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
     core::object::HasStatus,
     runtime::{
         Controller,
@@ -15,14 +15,13 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    calls::{CallError, call, post_params},
     context::Context,
     recent::{Recent, key},
-    secrets::CALL_TIMEOUT,
     stores::Guarded,
     tokens::names_in,
     watches::Queue,
@@ -83,25 +82,6 @@ pub enum IssuerError {
     /// The status was not written.
     #[error("could not write the status: {0}")]
     Status(#[source] CallError),
-}
-
-/// How a call to the API server failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// It answered with an error, or the connection failed: the innermost cause says which.
-    #[error("{}", innermost(.0.as_ref()))]
-    Refused(#[from] Box<kube::Error>),
-    /// It did not answer in time.
-    #[error("no answer in time")]
-    Timeout,
-}
-
-/// The cause that the errors around it only repeat.
-fn innermost(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => innermost(source),
-        None => error.to_string(),
-    }
 }
 
 /// What the controller of one kind works with.
@@ -178,20 +158,7 @@ async fn write_finalizers<K: Issuer>(api: &Api<K>, issuer: &K, finalizers: &[Str
 }
 
 async fn write_status<K: Issuer>(api: &Api<K>, issuer: &K) -> Result<K, CallError> {
-    let parameters = PostParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..Default::default()
-    };
-    call(api.replace_status(&issuer.name_any(), &parameters, issuer)).await
-}
-
-/// A call to the API server, bounded in time.
-///
-/// # Errors
-/// The server's error, or no answer in time.
-pub async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    let answer = timeout(CALL_TIMEOUT, call).await.map_err(|_| CallError::Timeout)?;
-    answer.map_err(|error| CallError::Refused(Box::new(error)))
+    call(api.replace_status(&issuer.name_any(), &post_params(), issuer)).await
 }
 
 fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &IssuerError, _: Arc<IssuerContext<K>>) -> Action {

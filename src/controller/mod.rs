@@ -6,6 +6,7 @@
 //! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
 //! [`issuers`] run one pass for each: gather, decide, execute, one status write.
 
+mod calls;
 mod claims;
 pub mod clock;
 mod context;
@@ -32,10 +33,10 @@ use tracing::info;
 
 pub use self::context::Settings;
 use self::{
+    calls::CallError,
     clock::Clock,
     context::{Context, ScopedContext},
     events::Events,
-    issuers::CallError,
     stores::{Scope, Stores},
 };
 use crate::{
@@ -131,7 +132,7 @@ where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
     let kind = format!("{plural}.{}", crate::api::GROUP);
-    match issuers::call(api.list_metadata(&ListParams::default().limit(1))).await {
+    match calls::call(api.list_metadata(&ListParams::default().limit(1))).await {
         Ok(_) => Ok(()),
         Err(CallError::Refused(error)) => Err(match error.as_ref() {
             kube::Error::Api(status) if status.code == 404 => RunError::MissingKind { kind },

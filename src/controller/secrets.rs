@@ -4,24 +4,24 @@
 //! never a forced apply. No error says more of a Secret than its name, the status code and the
 //! fields that were refused, since an answer may quote what was sent.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, PostParams, Preconditions},
+    api::{DeleteParams, Preconditions},
     runtime::reflector::ObjectRef,
 };
 use tokio::time::timeout;
 
-use super::stores::ScopedStores;
+use super::{
+    calls::{CALL_TIMEOUT, post_params},
+    stores::ScopedStores,
+};
 use crate::{
     api::names,
     lifecycle::{Failure, FoundSecret, ObservedSecret},
 };
-
-/// How long one call to the API server may take.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a call about a Secret failed.
 #[derive(Debug, thiserror::Error)]
@@ -176,12 +176,5 @@ impl SecretAccess {
             self.stores.recent_secrets.wrote(&secret.metadata, version.clone());
         }
         ObservedSecret::Found(FoundSecret::new(secret))
-    }
-}
-
-fn post_params() -> PostParams {
-    PostParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..Default::default()
     }
 }

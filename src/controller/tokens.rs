@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
+    calls::{CALL_TIMEOUT, post_params},
     context::ScopedContext,
     execute::execute,
     gather::gather,
     recent::key,
-    secrets::CALL_TIMEOUT,
     stores::Guarded,
     watches::{Queue, trim_declared},
 };
 use crate::{
-    api::{ApiToken, names},
+    api::ApiToken,
     lifecycle::{self, Observed, Plan, Rest},
     operations::metrics::Outcome,
 };
@@ -147,11 +147,7 @@ fn keep_fresh(observed: &mut Observed, rest: &Rest, context: &ScopedContext) {
 
 async fn write_status(token: ApiToken, context: &ScopedContext) -> Result<(), PassError> {
     let api: Api<ApiToken> = Api::namespaced(context.shared.client.clone(), &token.namespace().unwrap_or_default());
-    let parameters = kube::api::PostParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..Default::default()
-    };
-    match timeout(CALL_TIMEOUT, api.replace_status(&token.name_any(), &parameters, &token)).await {
+    match timeout(CALL_TIMEOUT, api.replace_status(&token.name_any(), &post_params(), &token)).await {
         Ok(Ok(mut written)) => {
             trim_declared(&mut written);
             context.stores.recent_tokens.wrote(&written.metadata.clone(), Arc::new(written));

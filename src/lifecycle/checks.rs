@@ -11,10 +11,10 @@ use super::{
     secret, template,
 };
 use crate::api::{
-    IssuerRef, IssuerSpec,
+    IssuerRef,
     api_token::{ApiTokenSpec, SuspendPolicy},
     conditions::{self, ConditionType, Reason},
-    issuer::{BuiltinIssuer, IssuerPolicy},
+    issuer::BuiltinIssuer,
     names,
 };
 
@@ -178,7 +178,10 @@ fn parameters(spec: &ApiTokenSpec) -> Option<Refusal> {
 /// An account that is not the token's own must be allowed by the issuer.
 fn account(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
     let account = observed.token.spec.account.as_deref()?;
-    let allowed = policy_of(&issuer.spec)
+    let allowed = issuer
+        .spec
+        .policy
+        .as_ref()
         .and_then(|policy| policy.allowed_accounts.as_deref())
         .unwrap_or_default();
     let namespace = secret::namespace(&observed.token);
@@ -220,7 +223,7 @@ fn scopes(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
 
 /// The issuer's policy on lifetimes and rotation.
 fn policy(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
-    let policy = policy_of(&issuer.spec)?;
+    let policy = issuer.spec.policy.as_ref()?;
     let spec = &observed.token.spec;
     if let Some(longest) = &policy.max_lifetime {
         match planned_lifetime(observed) {
@@ -322,10 +325,6 @@ pub fn is_allowed(item: &str, allowed: &[String], namespace: &str) -> bool {
         Some(prefix) => item.starts_with(&prefix.replace("{namespace}", namespace)),
         None => item == entry.replace("{namespace}", namespace),
     })
-}
-
-fn policy_of(spec: &IssuerSpec) -> Option<&IssuerPolicy> {
-    spec.policy.as_ref()
 }
 
 fn not_supported(message: String) -> Refusal {

@@ -1,0 +1,47 @@
+//! How this program calls the API server: in whose name, how long, and what a failure says.
+
+use std::time::Duration;
+
+use kube::api::PostParams;
+use tokio::time::timeout;
+
+use crate::api::names;
+
+/// How long one call to the API server may take.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It answered with an error, or the connection failed: the innermost cause says which.
+    #[error("{}", innermost(.0.as_ref()))]
+    Refused(#[from] Box<kube::Error>),
+    /// It did not answer in time.
+    #[error("no answer in time")]
+    Timeout,
+}
+
+/// A call to the API server, bounded in time.
+///
+/// # Errors
+/// The server's error, or no answer in time.
+pub async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    let answer = timeout(CALL_TIMEOUT, call).await.map_err(|_| CallError::Timeout)?;
+    answer.map_err(|error| CallError::Refused(Box::new(error)))
+}
+
+/// Parameters of a create or a replacement: what was written is known to be ours.
+pub fn post_params() -> PostParams {
+    PostParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..Default::default()
+    }
+}
+
+/// The cause that the errors around it only repeat.
+fn innermost(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => innermost(source),
+        None => error.to_string(),
+    }
+}
