@@ -5,6 +5,7 @@
 
 mod support;
 
+mod adoption;
 mod api_validation;
 mod borders;
 mod chart;
@@ -15,6 +16,7 @@ mod expiry;
 mod generated;
 mod issue;
 mod issuers;
+mod moving;
 mod program;
 mod rotation;
 mod secrets;
