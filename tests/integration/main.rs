@@ -10,6 +10,7 @@ mod api_validation;
 mod borders;
 mod chart;
 mod conditions;
+mod consumer;
 mod crashes;
 mod examples;
 mod expiry;
