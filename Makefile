@@ -3,6 +3,10 @@
 helm = $$(hack/helm/build)
 chart = charts/apitoken-operator
 
+# One at a time, in one directory that is kept: each further job would build every dependency anew.
+mutants = target/mutants
+files = src/lifecycle/**
+
 # A cluster that happens to be in the environment is nobody's test bed.
 unexport KUBECONFIG
 
@@ -32,6 +36,12 @@ check: needs ## Check format and lints
 .PHONY: bench
 bench: needs ## Measure how fast tokens are issued, beside a bare client; builds the release profile
 	cargo bench --locked --bench issue
+
+.PHONY: mutants
+mutants: needs ## Change the lifecycle in hundreds of ways and see that its unit tests notice each; files=<path> for fewer
+	@mkdir -p $(mutants)
+	tool=$$(hack/cargo-tool cargo-mutants 27.1.0) && \
+	CARGO_TARGET_DIR=$(CURDIR)/$(mutants)/build "$$tool" mutants --file '$(files)' --output $(mutants)
 
 .PHONY: build
 build: needs ## Build the operator

@@ -22,7 +22,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     /// Issue the declared tokens and keep them as declared.
-    Controller(ControllerArguments),
+    Controller(Box<ControllerArguments>),
     /// Print the custom resource definitions as YAML.
     Crds,
     /// Print the version.
@@ -44,6 +44,12 @@ pub struct ControllerArguments {
     /// How long verifiers get to learn of a new value before the Secret shows it.
     #[arg(long, env = "APITOKEN_PROPAGATION_DELAY", default_value = "2s", value_parser = duration)]
     pub propagation_delay: Duration,
+    /// How often a vendor is asked whether a token is still what we think.
+    #[arg(long, env = "APITOKEN_POLL_INTERVAL", default_value = "10m", value_parser = duration)]
+    pub poll_interval: Duration,
+    /// How long a vendor's token may resist being ended before its ApiToken goes and the issuer's ledger keeps it.
+    #[arg(long, env = "APITOKEN_REVOKE_DEADLINE", default_value = "15m", value_parser = duration)]
+    pub revoke_deadline: Duration,
     /// Name of the default ClusterTokenIssuer that is made where there is none; empty: never.
     #[arg(long, env = "APITOKEN_DEFAULT_ISSUER", default_value = "builtin")]
     pub default_issuer: String,
@@ -73,6 +79,8 @@ impl ControllerArguments {
             watch_namespaces: self.watched(),
             concurrency: self.concurrency,
             propagation_delay: self.propagation_delay.as_signed(),
+            poll_interval: self.poll_interval.as_signed(),
+            revoke_deadline: self.revoke_deadline.as_signed(),
             default_issuer: self.default_issuer.clone(),
             instance: instance(),
         }

@@ -7,7 +7,8 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use apitoken_operator::{
     api::crds,
-    controller::{self, Handles, clock::SystemClock},
+    controller::{self, Foundations, Handles, clock::SystemClock},
+    issuers::KnownIssuers,
     operations::{connection, metrics::Metrics, server, telemetry},
 };
 use clap::{Parser, error::ErrorKind};
@@ -52,7 +53,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Controller(arguments) => run_controller(arguments),
+        Command::Controller(arguments) => run_controller(*arguments),
         Command::Crds => {
             print!("{}", crds::yaml()?);
             Ok(())
@@ -96,9 +97,13 @@ async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
         "controller starts"
     );
     let handles = Handles { ready, metrics };
-    let clock = Arc::new(SystemClock);
+    let foundations = Foundations {
+        client,
+        clock: Arc::new(SystemClock),
+        issuers: Arc::new(KnownIssuers),
+    };
     tokio::select! {
-        result = controller::run(client, arguments.settings(), clock, handles, shutdown) => result?,
+        result = controller::run(foundations, arguments.settings(), handles, shutdown) => result?,
         () = drained => warn!("passes did not end in time and are cut off"),
     }
     info!("controller ends");

@@ -435,6 +435,10 @@ pub struct ApiTokenStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::ROTATION_REQUEST))]
     pub last_rotation_request: Option<String>,
+    /// Why the token was rotated last: Interval, BeforeExpiry, Requested, Changed, SecretMissing, ValueChanged, TokenMissing or LaterEnd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::REASON))]
+    pub last_rotation_reason: Option<String>,
     /// How often the token was rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = bounds::COUNT))]
@@ -502,6 +506,10 @@ pub struct TokenStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::VENDOR_WORD))]
     pub created_by: Option<String>,
+    /// Fingerprint of the vendor's parameters that it was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::HASH))]
+    pub parameters_hash: Option<String>,
     /// When it was issued, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Time>,
@@ -580,6 +588,10 @@ pub struct Pending {
     /// Why a token is made.
     #[schemars(length(max = bounds::REASON))]
     pub reason: String,
+    /// The request for a rotation that this try answers: value of the annotation `apitoken.dev/rotate-requested-at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::ROTATION_REQUEST))]
+    pub request: Option<String>,
 }
 
 /// The Secret as it was last written or checked.
@@ -624,4 +636,8 @@ pub struct Failures {
     /// When it is tried again, RFC 3339; absent: after a change of spec, issuer or credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_retry_at: Option<Time>,
+    /// Fingerprint of issuer, credential and rotation request as they were then: where it differs now, it is tried at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::HASH))]
+    pub situation: Option<String>,
 }

@@ -154,6 +154,8 @@ reasons! {
     Expired(stalled),
     /// The token works.
     Active,
+    /// The token works, its end is near, and nothing rotates it.
+    Expiring,
     /// The token was not issued yet, or is not accepted for now.
     Pending,
     /// The token is suspended.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     events::Events,
     stores::{ScopedStores, Stores},
 };
-use crate::operations::metrics::Metrics;
+use crate::{issuers::Issuers, operations::metrics::Metrics};
 
 /// What the user sets.
 #[derive(Clone, Debug)]
@@ -23,8 +23,23 @@ pub struct Settings {
     pub propagation_delay: SignedDuration,
     /// Name of the ClusterTokenIssuer to make as the default one; empty: never.
     pub default_issuer: String,
+    /// How often an issuer is asked whether a token is still what we think.
+    pub poll_interval: SignedDuration,
+    /// How long a token that goes may resist being ended.
+    pub revoke_deadline: SignedDuration,
     /// Tells the replicas apart in Events.
     pub instance: String,
+}
+
+/// What the controllers stand on, and what tests put in their own of.
+#[derive(Clone)]
+pub struct Foundations {
+    /// The API server.
+    pub client: Client,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// How issuers are reached.
+    pub issuers: Arc<dyn Issuers>,
 }
 
 /// What the controllers share.
@@ -33,8 +48,12 @@ pub struct Context {
     pub client: Client,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// How issuers are reached.
+    pub issuers: Arc<dyn Issuers>,
     /// What the user sets.
     pub settings: Settings,
+    /// When the controllers started.
+    pub started_at: Timestamp,
     /// What the cluster holds.
     pub stores: Arc<Stores>,
     /// Publishes Events.

@@ -1,43 +1,136 @@
 //! Takes the steps that were decided, and shows what each of them led to.
 
+use kube::ResourceExt;
 use rand::rngs::SysRng;
 use tracing::{debug, warn};
 
-use super::{context::ScopedContext, gather, secrets::SecretAccess};
+use super::{context::ScopedContext, gather, issuer_calls, ledger, tokens::PassError, writes};
 use crate::{
+    api::ApiTokenStatus,
     issuers::{IssuedToken, builtin},
-    lifecycle::{Failure, Observed, Step, token_id},
+    lifecycle::{Failure, Observed, ObservedSecret, SecretVersion, Step, secret, token_id},
     operations::metrics::Outcome,
 };
 
+/// How a step ended that led to nothing.
+pub enum Stopped {
+    /// It failed: a decision follows from that.
+    Failed(Failure),
+    /// The pass rests on something that is no longer so.
+    Pass(PassError),
+}
+
+impl<E: Into<Failure>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 /// Takes one step. What it showed, or how it failed, stands in `observed` afterwards.
-pub async fn execute(step: Step, observed: &mut Observed, context: &ScopedContext) {
+///
+/// # Errors
+/// Where the pass must begin again with a fresh look.
+pub async fn execute(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), PassError> {
     let name = step.name();
-    let access = gather::secret_access(&observed.token, context);
-    let result = take(step, observed, &access, context).await;
-    let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Failure };
+    let result = take(step, observed, context).await;
+    let outcome = match &result {
+        Ok(()) => Outcome::Success,
+        Err(Stopped::Pass(PassError::Conflict)) => Outcome::Conflict,
+        Err(_) => Outcome::Failure,
+    };
     context.shared.metrics.operation(name, outcome);
     let token = &observed.token.metadata;
     match result {
         Ok(()) => debug!(namespace = token.namespace, name = token.name, step = name, "step taken"),
-        Err(failure) => {
+        Err(Stopped::Pass(error)) => return Err(error),
+        Err(Stopped::Failed(failure)) => {
             warn!(namespace = token.namespace, name = token.name, step = name, "{}", failure.message);
             observed.failure = Some(failure);
         }
     }
+    Ok(())
 }
 
-async fn take(step: Step, observed: &mut Observed, access: &SecretAccess, context: &ScopedContext) -> Result<(), Failure> {
+async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
     match step {
-        Step::IssueToken { attempt } => observed.fresh = Some(issue(observed, attempt)?),
-        Step::CreateSecret(secret) => observed.secret = access.create(&secret).await?,
+        Step::AddFinalizer => write_finalizers(observed, context, true).await,
+        Step::RemoveFinalizer => write_finalizers(observed, context, false).await,
+        Step::WriteStatus(status) => record(*status, observed, context).await,
+        Step::IssueToken { attempt } => {
+            observed.fresh = Some(issue(observed, attempt)?);
+            Ok(())
+        }
+        Step::ListTokens
+        | Step::CreateToken
+        | Step::ResetToken { .. }
+        | Step::SuspendToken { .. }
+        | Step::ActivateToken { .. }
+        | Step::UpdateToken { .. }
+        | Step::RevokeToken { .. }
+        | Step::DeleteToken { .. } => issuer_calls::take(step, observed, context).await,
+        Step::EnterLedger(orphans) => {
+            ledger::enter(&orphans, observed, context).await?;
+            observed.orphaned.extend(orphans);
+            Ok(())
+        }
+        Step::CreateSecret(_) | Step::UpdateSecret { .. } | Step::DeleteSecret(_) | Step::ReadSecret | Step::ReadFormerSecret => {
+            take_secret_step(step, observed, context).await
+        }
+        Step::ReadAdoptee => {
+            observed.adoptee = gather::read_adoptee(&observed.token, context).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
+    let token = observed.token.clone();
+    match step {
+        Step::CreateSecret(secret) => observed.secret = gather::secret_access(&token, context).create(&secret).await?,
         Step::UpdateSecret { secret, changes } => {
-            observed.secret = access.replace(&secret).await?;
+            let name = secret.object().name_any();
+            let written = gather::access_to(&name, &token, context).replace(&secret).await?;
+            *place(observed, &name) = written;
             observed.repaired = changes;
         }
-        Step::DeleteSecret { uid, resource_version } => observed.secret = access.delete(uid, resource_version).await?,
-        Step::ReadSecret => observed.secret = gather::read_secret(&observed.token, access, context).await?,
+        Step::DeleteSecret(version) => {
+            let SecretVersion { name, .. } = version.clone();
+            let left = gather::access_to(&name, &token, context).delete(version).await?;
+            *place(observed, &name) = left;
+        }
+        Step::ReadFormerSecret => observed.former_secret = gather::read_former_secret(&token, context).await?,
+        _ => {
+            let access = gather::secret_access(&token, context);
+            observed.secret = gather::read_secret(&token, &access, context).await?;
+        }
     }
+    Ok(())
+}
+
+/// Where a Secret of that name is kept: it is the declared one, or the one that it moves from.
+fn place<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedSecret {
+    if name == secret::name(&observed.token) {
+        &mut observed.secret
+    } else {
+        &mut observed.former_secret
+    }
+}
+
+/// Writes the status in the middle of a pass: what follows rests on it.
+async fn record(status: ApiTokenStatus, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
+    let attempt = status.pending.as_ref().map(|pending| pending.attempt);
+    let before = observed.pending().map(|pending| pending.attempt);
+    let written = writes::status(&observed.token, status, context).await.map_err(Stopped::Pass)?;
+    observed.token = written.ok_or(Stopped::Pass(PassError::Conflict))?;
+    if attempt != before {
+        observed.intent_in_hand = attempt;
+    }
+    Ok(())
+}
+
+async fn write_finalizers(observed: &mut Observed, context: &ScopedContext, held: bool) -> Result<(), Stopped> {
+    let written = writes::finalizer(&observed.token, held, context).await.map_err(Stopped::Pass)?;
+    observed.token = written.ok_or(Stopped::Pass(PassError::Gone))?;
     Ok(())
 }
 
@@ -47,12 +140,14 @@ fn issue(observed: &Observed, attempt: i64) -> Result<IssuedToken, Failure> {
     let prefix = builtin
         .and_then(|builtin| builtin.prefix.as_deref())
         .unwrap_or(builtin::DEFAULT_PREFIX);
-    let value = builtin::generate(&mut SysRng, prefix).map_err(|error| Failure {
-        message: format!("the operating system gives no randomness: {error}"),
-    })?;
+    let value = builtin::generate(&mut SysRng, prefix)
+        .map_err(|error| Failure::of_secret(format!("the operating system gives no randomness: {error}")))?;
     Ok(IssuedToken {
         value,
         id: token_id(observed, attempt),
+        name: None,
+        attempt,
         issued_at: observed.now,
+        expires_at: None,
     })
 }

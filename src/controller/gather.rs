@@ -1,7 +1,8 @@
 //! Gathers everything that a decision about one token depends on.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::{
@@ -12,10 +13,18 @@ use crate::{
     api::{
         ApiToken, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus,
         conditions::{self, ConditionType},
+        issuer::SecretKeyRef,
         names,
     },
-    lifecycle::{Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, schedule, secret},
+    issuers,
+    lifecycle::{
+        Adoptee, Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Terms, marker, schedule, secret,
+    },
+    token_value::TokenValue,
 };
+
+/// How long one call to an issuer may take where its spec does not say.
+const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// Looks at everything: the stores, and the Secret itself where its version is not the known one.
 pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
@@ -25,12 +34,21 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
         Ok(secret) => (secret, None),
         Err(error) => (ObservedSecret::Absent, Some(Failure::from(error))),
     };
+    let issuer = issuer(&token, context);
     Observed {
-        issuer: issuer(&token, context),
+        others_ids: others_ids(&token, &issuer, context),
+        polled_at: context.stores.polls.get(&uid),
+        former_secret: ObservedSecret::Unchanged,
+        adoptee: Adoptee::Unread,
+        view: None,
+        intent_in_hand: None,
+        updated: false,
+        orphaned: Vec::new(),
+        issuer,
         namespace_ends: context.shared.stores.namespace_ends(secret::namespace(&token)),
         secret_promised_to: promised_to(&token, context),
         fresh: context.stores.fresh.take(&uid),
-        propagation_delay: context.shared.settings.propagation_delay,
+        terms: terms(context),
         now: schedule::to_second(context.shared.clock.now()),
         repaired: Vec::new(),
         token,
@@ -39,14 +57,81 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     }
 }
 
+fn terms(context: &ScopedContext) -> Terms {
+    let settings = &context.shared.settings;
+    Terms {
+        cluster: marker::hex(&context.shared.stores.cluster_id(), 8),
+        propagation_delay: settings.propagation_delay,
+        poll_interval: settings.poll_interval,
+        revoke_deadline: settings.revoke_deadline,
+        started_at: context.shared.started_at,
+    }
+}
+
+/// Whose tokens are not to be mistaken for ours: only where names don't tell, or one is to be taken over.
+fn others_ids(token: &ApiToken, issuer: &Result<ObservedIssuer, IssuerProblem>, context: &ScopedContext) -> BTreeSet<String> {
+    let Ok(issuer) = issuer else {
+        return BTreeSet::new();
+    };
+    let remote = issuer.capabilities.filter(|can| !can.local);
+    let issued = token.status.as_ref().is_some_and(|status| status.token.is_some());
+    let matters = remote.is_some_and(|can| !can.names || !issued);
+    if matters {
+        context.shared.stores.ids_of_others(token, &issuer.reference)
+    } else {
+        BTreeSet::new()
+    }
+}
+
 /// Access to the Secret that the token names.
 pub fn secret_access(token: &ApiToken, context: &ScopedContext) -> SecretAccess {
-    SecretAccess::new(
-        &context.shared.client,
-        context.stores.clone(),
-        secret::namespace(token),
-        secret::name(token),
-    )
+    access_to(secret::name(token), token, context)
+}
+
+/// Access to a Secret of the token's namespace.
+pub fn access_to(name: &str, token: &ApiToken, context: &ScopedContext) -> SecretAccess {
+    SecretAccess::new(&context.shared.client, context.stores.clone(), secret::namespace(token), name)
+}
+
+/// The Secret that the status names.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub async fn read_former_secret(token: &ApiToken, context: &ScopedContext) -> Result<ObservedSecret, SecretError> {
+    let recorded = token.status.as_ref().and_then(|status| status.secret_ref.as_ref());
+    match recorded {
+        Some(recorded) => access_to(&recorded.name, token, context).read().await,
+        None => Ok(ObservedSecret::Absent),
+    }
+}
+
+/// The value that is to be taken over.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub async fn read_adoptee(token: &ApiToken, context: &ScopedContext) -> Result<Adoptee, SecretError> {
+    let reference = token.spec.adopt.as_ref().and_then(|adopt| adopt.secret_ref.as_ref());
+    let Some(SecretKeyRef { name, key }) = reference else {
+        return Ok(Adoptee::Unusable("it names no Secret".to_owned()));
+    };
+    let ObservedSecret::Found(found) = access_to(name, token, context).read().await? else {
+        return Ok(Adoptee::Unusable(format!(
+            "Secret {name:?} does not exist: create it, with the value under the key {key:?}"
+        )));
+    };
+    if secret::is_of_the_cluster(&found) {
+        return Ok(Adoptee::Unusable(format!(
+            "Secret {name:?} is a credential of Kubernetes itself: use one of your own"
+        )));
+    }
+    let Some(text) = found.bytes(key).and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
+        return Ok(Adoptee::Unusable(format!(
+            "Secret {name:?} has no text under the key {key:?}: correct spec.adopt.secretRef"
+        )));
+    };
+    let value = TokenValue::new(text);
+    let belongs_to = context.shared.stores.other_with_hash(token, &value.hash());
+    Ok(Adoptee::Found { value, belongs_to })
 }
 
 /// What is known of the Secret, read only where that does not suffice.
@@ -98,7 +183,7 @@ fn issuer(token: &ApiToken, context: &ScopedContext) -> Result<ObservedIssuer, I
         IssuerKind::TokenIssuer => {
             let issuer = stores.issuer(namespace, &reference.name);
             issuer.map(|issuer| match &issuer.as_ref().0 {
-                Ok(read) => observed(&reference, read, &read.spec.common, read.status.as_ref(), true),
+                Ok(read) => observed(token, &reference, read, &read.spec.common, read.status.as_ref(), context),
                 Err(error) => unreadable(&reference, &error.error),
             })
         }
@@ -106,8 +191,12 @@ fn issuer(token: &ApiToken, context: &ScopedContext) -> Result<ObservedIssuer, I
             let issuer = stores.cluster_issuer(&reference.name);
             issuer.map(|issuer| match &issuer.as_ref().0 {
                 Ok(read) => {
-                    let allowed = stores.allows(read.spec.allowed_namespaces.as_ref(), namespace);
-                    observed(&reference, read, &read.spec.common, read.status.as_ref(), allowed)
+                    let found = observed(token, &reference, read, &read.spec.common, read.status.as_ref(), context);
+                    let namespace_allowed = stores.allows(read.spec.allowed_namespaces.as_ref(), namespace);
+                    ObservedIssuer {
+                        namespace_allowed,
+                        ..found
+                    }
                 }
                 Err(error) => unreadable(&reference, &error.error),
             })
@@ -117,18 +206,25 @@ fn issuer(token: &ApiToken, context: &ScopedContext) -> Result<ObservedIssuer, I
 }
 
 fn observed<K: kube::Resource>(
+    token: &ApiToken,
     reference: &IssuerRef,
     issuer: &K,
     spec: &IssuerSpec,
     status: Option<&IssuerStatus>,
-    namespace_allowed: bool,
+    context: &ScopedContext,
 ) -> ObservedIssuer {
+    let capabilities = issuers::capabilities(context.shared.issuers.as_ref(), spec);
+    let nameless = capabilities.is_some_and(|can| !can.local && !can.names);
     ObservedIssuer {
         reference: reference.clone(),
         spec: spec.clone(),
+        capabilities,
+        version: issuer.meta().generation.unwrap_or_default().to_string(),
+        timeout: spec.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |timeout| timeout.as_signed()),
         readiness: readiness(issuer, status),
         held: issuer.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER),
-        namespace_allowed,
+        namespace_allowed: true,
+        busy: nameless && context.shared.stores.has_open_intent(token, reference),
     }
 }
 
@@ -137,9 +233,13 @@ fn unreadable(reference: &IssuerRef, why: &str) -> ObservedIssuer {
     ObservedIssuer {
         reference: reference.clone(),
         spec: IssuerSpec::default(),
+        capabilities: None,
+        version: String::new(),
+        timeout: DEFAULT_TIMEOUT,
         readiness: IssuerReadiness::Unreadable(why.to_owned()),
         held: false,
         namespace_allowed: true,
+        busy: false,
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
 //! [`issuers`] run one pass for each: gather, decide, execute, one status write.
 
+mod by_uid;
 mod calls;
 mod claims;
 pub mod clock;
@@ -13,15 +14,17 @@ mod context;
 mod default_issuer;
 mod events;
 mod execute;
-mod fresh;
 mod gather;
+mod issuer_calls;
 mod issuers;
+mod ledger;
 mod recent;
 mod retries;
 mod secrets;
 pub mod stores;
 mod tokens;
 mod watches;
+mod writes;
 
 use std::sync::Arc;
 
@@ -31,16 +34,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub use self::context::Settings;
+pub use self::context::{Foundations, Settings};
 use self::{
     calls::CallError,
-    clock::Clock,
     context::{Context, ScopedContext},
     events::Events,
     stores::{Scope, Stores},
 };
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, TokenIssuer},
+    lifecycle::schedule,
     operations::metrics::Metrics,
 };
 
@@ -84,13 +87,8 @@ pub struct Handles {
 ///
 /// # Errors
 /// Where it can't begin: no API server, no rights, no custom resources.
-pub async fn run(
-    client: Client,
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-    handles: Handles,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
+pub async fn run(foundations: Foundations, settings: Settings, handles: Handles, shutdown: CancellationToken) -> Result<(), RunError> {
+    let Foundations { client, clock, issuers } = foundations;
     check_kinds(&client, &settings).await?;
     let watches = watches::open(&client, &Scope::of(&settings.watch_namespaces));
     let stores = watches.stores.clone();
@@ -99,8 +97,10 @@ pub async fn run(
         events: Events::new(client.clone(), settings.instance.clone()),
         metrics: handles.metrics.clone(),
         stores: stores.clone(),
+        started_at: schedule::to_second(clock.now()),
         client,
         clock,
+        issuers,
         settings,
     });
     let work = async {

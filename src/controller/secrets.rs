@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::names,
-    lifecycle::{Failure, FoundSecret, ObservedSecret},
+    lifecycle::{Failure, FoundSecret, ObservedSecret, SecretVersion},
 };
 
 /// Why a call about a Secret failed.
@@ -52,9 +52,7 @@ pub enum SecretError {
 
 impl From<SecretError> for Failure {
     fn from(error: SecretError) -> Self {
-        Self {
-            message: error.to_string(),
-        }
+        Self::of_secret(error.to_string())
     }
 }
 
@@ -126,8 +124,11 @@ impl SecretAccess {
     ///
     /// # Errors
     /// Where the API server refuses or does not answer.
-    pub async fn delete(&self, uid: Option<String>, resource_version: Option<String>) -> Result<ObservedSecret, SecretError> {
-        let precise = DeleteParams::default().preconditions(Preconditions { uid, resource_version });
+    pub async fn delete(&self, version: SecretVersion) -> Result<ObservedSecret, SecretError> {
+        let precise = DeleteParams::default().preconditions(Preconditions {
+            uid: version.uid,
+            resource_version: version.resource_version,
+        });
         self.call("delete", self.api.delete(&self.name, &precise)).await?;
         self.read().await
     }

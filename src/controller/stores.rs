@@ -1,7 +1,8 @@
 //! What the cluster holds, kept in memory by the watches, and the questions that are asked of it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -13,13 +14,14 @@ use kube::{
 };
 
 use super::{
+    by_uid::ByUid,
     claims::{Claims, claimant},
-    fresh::FreshTokens,
     recent::Recent,
     retries::Retries,
 };
 use crate::{
-    api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
+    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
+    issuers::IssuedToken,
     lifecycle::{IssuerProblem, secret},
 };
 
@@ -90,7 +92,9 @@ pub struct ScopedStores {
     /// Which ApiTokens name a Secret of another name.
     pub claims: Claims,
     /// Tokens on their way to their Secret.
-    pub fresh: FreshTokens,
+    pub fresh: ByUid<IssuedToken>,
+    /// When the issuer was last asked for a token.
+    pub polls: ByUid<Timestamp>,
     /// Passes that could not even write their status.
     pub retries: Retries,
 }
@@ -178,6 +182,12 @@ impl Stores {
         found.is_some_and(|namespace| selector.matches(namespace.labels()))
     }
 
+    /// The id of this cluster: the uid of the namespace `kube-system`.
+    pub fn cluster_id(&self) -> String {
+        let found = self.namespaces.get(&ObjectRef::new("kube-system"));
+        found.and_then(|namespace| namespace.metadata.uid.clone()).unwrap_or_default()
+    }
+
     /// Whether the namespace is being deleted.
     pub fn namespace_ends(&self, namespace: &str) -> bool {
         let found = self.namespaces.get(&ObjectRef::new(namespace));
@@ -211,6 +221,42 @@ impl Stores {
             Some(format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()))
         })
     }
+}
+
+impl Stores {
+    /// Ids of the tokens that other ApiTokens have or had at this issuer.
+    pub fn ids_of_others(&self, token: &ApiToken, issuer: &IssuerRef) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        self.each_other(token, issuer, |status| ids.extend(known_ids(status).map(str::to_owned)));
+        ids
+    }
+
+    /// Whether another ApiToken has an open intent at this issuer.
+    pub fn has_open_intent(&self, token: &ApiToken, issuer: &IssuerRef) -> bool {
+        let mut open = false;
+        self.each_other(token, issuer, |status| open |= status.pending.is_some());
+        open
+    }
+
+    fn each_other(&self, token: &ApiToken, issuer: &IssuerRef, mut see: impl FnMut(&ApiTokenStatus)) {
+        let one_namespace = issuer.kind == IssuerKind::TokenIssuer;
+        for stores in &self.scopes {
+            for other in stores.tokens.state() {
+                let in_reach = !one_namespace || other.meta().namespace == token.metadata.namespace;
+                let status = other.0.as_ref().ok().and_then(|other| other.status.as_ref());
+                let same_issuer = status.is_some_and(|status| status.issuer_ref.as_ref() == Some(issuer));
+                if let (Some(status), true) = (status, in_reach && same_issuer && other.meta().uid != token.metadata.uid) {
+                    see(status);
+                }
+            }
+        }
+    }
+}
+
+fn known_ids(status: &ApiTokenStatus) -> impl Iterator<Item = &str> {
+    let current = status.token.as_ref().and_then(|token| token.id.as_deref());
+    let previous = status.previous.iter().filter_map(|previous| previous.id.as_deref());
+    current.into_iter().chain(previous)
 }
 
 /// Whether the annotation makes it the default issuer.

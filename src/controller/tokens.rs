@@ -4,34 +4,28 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     runtime::{
         Controller,
         controller::{Action, Config},
         reflector::ObjectRef,
     },
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    calls::{CALL_TIMEOUT, post_params},
-    context::ScopedContext,
-    execute::execute,
-    gather::gather,
-    recent::key,
-    stores::Guarded,
-    watches::{Queue, trim_declared},
+    calls::CallError, context::ScopedContext, execute::execute, gather::gather, recent::key, stores::Guarded, watches::Queue, writes,
 };
 use crate::{
-    api::ApiToken,
+    api::{ApiToken, ApiTokenStatus},
     lifecycle::{self, Observed, Plan, Rest},
     operations::metrics::Outcome,
 };
 
 /// More steps than any pass needs: a pass that takes as many does not get anywhere.
-const MOST_STEPS: usize = 8;
+const MOST_STEPS: usize = 64;
 /// The longest time until a token is looked at again; a look at a token that is as declared costs nothing.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -44,12 +38,18 @@ pub enum PassError {
     /// Somebody else wrote the object in the meantime: look again.
     #[error("the ApiToken changed in the meantime")]
     Conflict,
-    /// The status was not written.
-    #[error("could not write the status: {0}")]
-    Status(#[source] Box<kube::Error>),
-    /// The status was not written in time.
-    #[error("could not write the status: no answer in time")]
-    StatusTimeout,
+    /// The object is gone: nothing is left to do.
+    #[error("the ApiToken is gone")]
+    Gone,
+    /// The object was not written or read.
+    #[error("could not {verb} the ApiToken: {cause}")]
+    Call {
+        /// What was tried.
+        verb: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: CallError,
+    },
     /// Steps led to steps without end.
     #[error("the pass took {MOST_STEPS} steps and came to no end")]
     Endless,
@@ -95,18 +95,28 @@ async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Act
         .recent_tokens
         .newer_than(&key(&token.metadata), Some(&token.metadata));
     let mut observed = gather(newer.unwrap_or_else(|| Arc::new(token.clone())), context).await;
+    let result = steps(&mut observed, context).await;
+    keep_fresh(&mut observed, result.as_ref().ok().map(|rest| &rest.status), context);
+    match result {
+        Ok(rest) => finish(&observed, rest, context).await,
+        Err(PassError::Gone) => Ok(Action::await_change()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Steps until nothing is left to do.
+async fn steps(observed: &mut Observed, context: &ScopedContext) -> Result<Rest, PassError> {
     for _ in 0..MOST_STEPS {
-        match lifecycle::decide(&observed) {
-            Plan::Step(step) => execute(step, &mut observed, context).await,
-            Plan::Rest(rest) => return finish(observed, *rest, context).await,
+        match lifecycle::decide(observed) {
+            Plan::Step(step) => execute(step, observed, context).await?,
+            Plan::Rest(rest) => return Ok(*rest),
         }
     }
     Err(PassError::Endless)
 }
 
 /// Writes the status where it changed, then tells the user.
-async fn finish(mut observed: Observed, rest: Rest, context: &ScopedContext) -> Result<Action, PassError> {
-    keep_fresh(&mut observed, &rest, context);
+async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Result<Action, PassError> {
     let before = observed.token.status.clone().unwrap_or_default();
     let wrote_secret = !observed.repaired.is_empty();
     let unchanged = if wrote_secret {
@@ -115,9 +125,7 @@ async fn finish(mut observed: Observed, rest: Rest, context: &ScopedContext) -> 
         lifecycle::same_but_for_foreign_changes(&before, &rest.status)
     };
     if !unchanged {
-        let mut token = observed.token.as_ref().clone();
-        token.status = Some(rest.status);
-        write_status(token, context).await?;
+        writes::status(&observed.token, rest.status, context).await?;
     }
     for notice in &rest.notices {
         let (namespace, name) = (observed.token.namespace(), observed.token.name_any());
@@ -134,29 +142,20 @@ async fn finish(mut observed: Observed, rest: Rest, context: &ScopedContext) -> 
     })
 }
 
-/// A token that was announced waits in memory for its Secret.
-fn keep_fresh(observed: &mut Observed, rest: &Rest, context: &ScopedContext) {
-    let announced = rest.status.pending.as_ref().and_then(|pending| pending.hash.as_deref());
-    if let Some(fresh) = observed.fresh.take().filter(|fresh| Some(fresh.value.hash().as_str()) == announced) {
-        context
-            .stores
-            .fresh
-            .keep(observed.token.metadata.uid.as_deref().unwrap_or_default(), fresh);
-    }
-}
-
-async fn write_status(token: ApiToken, context: &ScopedContext) -> Result<(), PassError> {
-    let api: Api<ApiToken> = Api::namespaced(context.shared.client.clone(), &token.namespace().unwrap_or_default());
-    match timeout(CALL_TIMEOUT, api.replace_status(&token.name_any(), &post_params(), &token)).await {
-        Ok(Ok(mut written)) => {
-            trim_declared(&mut written);
-            context.stores.recent_tokens.wrote(&written.metadata.clone(), Arc::new(written));
-            Ok(())
-        }
-        Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Err(PassError::Conflict),
-        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-        Ok(Err(error)) => Err(PassError::Status(Box::new(error))),
-        Err(_) => Err(PassError::StatusTimeout),
+/// A token that was made waits in memory until a status names it: one of an issuer that others run is
+/// else left behind there, one of the built-in issuer counts once it is announced.
+fn keep_fresh(observed: &mut Observed, rest: Option<&ApiTokenStatus>, context: &ScopedContext) {
+    let Some(fresh) = observed.fresh.take() else {
+        return;
+    };
+    let status = rest.or(observed.token.status.as_ref());
+    let hash = fresh.value.hash();
+    let announced = status.and_then(|status| status.pending.as_ref()?.hash.as_deref()) == Some(&hash);
+    let named = status.and_then(|status| status.token.as_ref()?.hash.as_deref()) == Some(&hash);
+    let ended = observed.view.is_some() && observed.listed(&fresh.id).is_none();
+    if announced || (observed.is_remote() && !named && !ended) {
+        let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
+        context.stores.fresh.keep(uid, fresh);
     }
 }
 
@@ -175,7 +174,8 @@ fn after_error(object: Arc<Guarded<ApiToken>>, error: &PassError, context: Arc<S
             error!(namespace, name, %error, "skipped until it changes");
             return Action::await_change();
         }
-        PassError::Status(_) | PassError::StatusTimeout | PassError::Endless => {}
+        PassError::Gone => return Action::await_change(),
+        PassError::Call { .. } | PassError::Endless => {}
     }
     let pause = context.stores.retries.failed(key(kube::Resource::meta(object.as_ref())));
     warn!(namespace, name, %error, retry_in_seconds = pause.as_secs(), "pass failed");

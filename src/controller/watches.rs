@@ -115,6 +115,7 @@ fn open_scope(client: &Client, scope: &Scope) -> (Arc<ScopedStores>, ScopeWatche
         recent_secrets: Default::default(),
         claims: Default::default(),
         fresh: Default::default(),
+        polls: Default::default(),
         retries: Default::default(),
     };
     (Arc::new(stores), (watch_tokens, watch_issuers, watch_secrets))
@@ -222,7 +223,9 @@ impl Announcer {
                 stores.recent_tokens.delivered(token.meta());
                 stores.claims.remove(&key(token.meta()));
                 stores.retries.succeeded(&key(token.meta()));
-                stores.fresh.take(token.meta().uid.as_deref().unwrap_or_default());
+                let uid = token.meta().uid.clone().unwrap_or_default();
+                stores.fresh.take(&uid);
+                stores.polls.take(&uid);
                 if let Ok(token) = &token.0 {
                     self.claimants(at, &token.namespace().unwrap_or_default(), crate::lifecycle::secret::name(token))
                         .await;
@@ -234,6 +237,7 @@ impl Announcer {
                 stores.claims.replace(tokens.iter().filter_map(|token| token.0.as_ref().ok()));
                 stores.recent_tokens.listed();
                 stores.fresh.clear();
+                stores.polls.clear();
                 self.all_tokens(at).await;
                 self.all_issuers().await;
             }

@@ -11,10 +11,10 @@ use super::{
     secret, template,
 };
 use crate::api::{
-    IssuerRef,
-    api_token::{ApiTokenSpec, SuspendPolicy},
+    IssuerKind, IssuerRef,
+    api_token::{ApiTokenSpec, DesiredState, SuspendPolicy},
     conditions::{self, ConditionType, Reason},
-    issuer::BuiltinIssuer,
+    issuer::{Adoption, BuiltinIssuer},
     names,
 };
 
@@ -48,13 +48,11 @@ pub fn first(observed: &Observed) -> Option<Refusal> {
     unreadable(issuer)
         .or_else(|| namespace(issuer))
         .or_else(|| issuer_type(issuer))
-        .or_else(|| unsupported_field(&observed.token.spec))
-        .or_else(|| unsupported_request(observed))
-        .or_else(|| moved_secret(observed))
-        .or_else(|| parameters(&observed.token.spec))
+        .or_else(|| parameters(&observed.token.spec, issuer))
         .or_else(|| account(observed, issuer))
         .or_else(|| scopes(observed, issuer))
         .or_else(|| policy(observed, issuer))
+        .or_else(|| suspension(observed, issuer))
         .or_else(|| templates(observed))
         .or_else(|| issuer_not_usable(observed, issuer))
 }
@@ -106,68 +104,51 @@ fn namespace(issuer: &ObservedIssuer) -> Option<Refusal> {
     })
 }
 
-/// Only the built-in issuer makes tokens in this version.
+/// This version must know the type.
 fn issuer_type(issuer: &ObservedIssuer) -> Option<Refusal> {
-    issuer.spec.builtin.is_none().then(|| {
-        not_supported(format!(
-            "issuer {:?} is of a type that this version does not support yet: use an issuer with spec.builtin",
-            issuer.reference.name
-        ))
+    issuer.capabilities.is_none().then(|| {
+        Refusal::new(
+            Reason::NotSupported,
+            format!(
+                "issuer {:?} is of a type that this version does not support yet: use an issuer with spec.builtin",
+                issuer.reference.name
+            ),
+        )
     })
 }
 
-/// Fields that are declared in the API and come in a later version.
-fn unsupported_field(spec: &ApiTokenSpec) -> Option<Refusal> {
-    let field = if spec.rotation.is_some() {
-        "spec.rotation"
-    } else if spec.adopt.is_some() {
-        "spec.adopt"
-    } else if spec.suspend_policy == SuspendPolicy::Withdraw {
-        "spec.suspendPolicy: Withdraw"
-    } else if spec.secret.include_previous {
-        "spec.secret.includePrevious"
-    } else {
-        return None;
+/// A token that is to be held back needs an issuer that can, or to be withdrawn.
+fn suspension(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
+    let spec = &observed.token.spec;
+    let can = issuer.capabilities.is_some_and(|can| can.suspend);
+    let wanted = spec.state == DesiredState::Suspended && spec.suspend_policy == SuspendPolicy::Disable;
+    (wanted && !can).then(|| {
+        Refusal::new(
+            Reason::SuspendNotSupported,
+            format!(
+                "issuer {:?} can't suspend a token: set spec.suspendPolicy to Withdraw, which ends it and issues another on activation",
+                issuer.reference.name
+            ),
+        )
+    })
+}
+
+/// Whether ApiTokens may take over tokens that exist: denied by default where several tenants share the issuer.
+pub fn adoption_is_allowed(observed: &Observed) -> bool {
+    let Ok(issuer) = &observed.issuer else {
+        return false;
     };
-    Some(not_supported(format!("{field} is not supported by this version yet: remove it")))
-}
-
-/// A rotation on request comes in a later version.
-fn unsupported_request(observed: &Observed) -> Option<Refusal> {
-    let requested = observed
-        .token
-        .metadata
-        .annotations
-        .as_ref()?
-        .get(names::ROTATE_REQUESTED_AT_ANNOTATION)?;
-    let handled = observed
-        .token
-        .status
-        .as_ref()
-        .and_then(|status| status.last_rotation_request.as_ref());
-    (handled != Some(requested)).then(|| {
-        not_supported(format!(
-            "the annotation {} is not supported by this version yet: remove it",
-            names::ROTATE_REQUESTED_AT_ANNOTATION
-        ))
-    })
-}
-
-/// The value would have to move with the Secret's name.
-fn moved_secret(observed: &Observed) -> Option<Refusal> {
-    let status = observed.token.status.as_ref()?;
-    let (_, secret) = (status.token.as_ref()?, status.secret_ref.as_ref()?);
-    (secret.name != secret::name(&observed.token)).then(|| {
-        not_supported(format!(
-            "the value can't move to another Secret in this version yet: set spec.secret.name back to {:?}",
-            secret.name
-        ))
-    })
+    let declared = issuer.spec.policy.as_ref().and_then(|policy| policy.adoption);
+    match declared {
+        Some(adoption) => adoption == Adoption::Allow,
+        None => issuer.reference.kind == IssuerKind::TokenIssuer,
+    }
 }
 
 /// Parameters must be of the issuer's type; the built-in issuer has none.
-fn parameters(spec: &ApiTokenSpec) -> Option<Refusal> {
-    spec.parameters.is_some().then(|| {
+fn parameters(spec: &ApiTokenSpec, issuer: &ObservedIssuer) -> Option<Refusal> {
+    let local = issuer.capabilities.is_some_and(|can| can.local);
+    (local && spec.parameters.is_some()).then(|| {
         Refusal::new(
             Reason::ParametersMismatch,
             "spec.parameters are for a vendor's issuer: remove them, or refer to an issuer of that vendor",
@@ -185,7 +166,8 @@ fn account(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
         .and_then(|policy| policy.allowed_accounts.as_deref())
         .unwrap_or_default();
     let namespace = secret::namespace(&observed.token);
-    if account == secret::default_account(&observed.token) || is_allowed(account, allowed, namespace) {
+    let own = issuer.capabilities.is_some_and(|can| can.local) && account == secret::default_account(&observed.token);
+    if own || is_allowed(account, allowed, namespace) {
         return None;
     }
     Some(Refusal::new(
@@ -292,9 +274,17 @@ fn issuer_not_usable(observed: &Observed, issuer: &ObservedIssuer) -> Option<Ref
     if observed.token.status.as_ref().is_some_and(|status| status.token.is_some()) {
         return None;
     }
+    makes_none(issuer)
+}
+
+/// Why the issuer makes no token now, whoever asks.
+pub fn makes_none(issuer: &ObservedIssuer) -> Option<Refusal> {
     let name = &issuer.reference.name;
     match &issuer.readiness {
-        IssuerReadiness::Deleting => Some(deleting(issuer)),
+        IssuerReadiness::Deleting => Some(Refusal::new(
+            Reason::IssuerNotReady,
+            format!("issuer {name:?} is being deleted: it makes no new token; use another issuer, or create it again"),
+        )),
         IssuerReadiness::NotReady(why) => Some(Refusal::new(Reason::IssuerNotReady, format!("issuer {name:?} is not ready: {why}"))),
         IssuerReadiness::Unreadable(_) => None,
         IssuerReadiness::Ready if issuer.held => None,
@@ -306,17 +296,6 @@ fn issuer_not_usable(observed: &Observed, issuer: &ObservedIssuer) -> Option<Ref
     }
 }
 
-/// No token is made at an issuer that goes.
-pub fn deleting(issuer: &ObservedIssuer) -> Refusal {
-    Refusal::new(
-        Reason::IssuerNotReady,
-        format!(
-            "issuer {:?} is being deleted: it makes no new token; use another issuer, or create it again",
-            issuer.reference.name
-        ),
-    )
-}
-
 /// Whether `item` is among `allowed`: exact entries, `prefix*`, and `{namespace}` for the namespace.
 ///
 /// `{namespace}` never widens what stands before a `*`: namespaces hold no `*`.
@@ -325,10 +304,6 @@ pub fn is_allowed(item: &str, allowed: &[String], namespace: &str) -> bool {
         Some(prefix) => item.starts_with(&prefix.replace("{namespace}", namespace)),
         None => item == entry.replace("{namespace}", namespace),
     })
-}
-
-fn not_supported(message: String) -> Refusal {
-    Refusal::new(Reason::NotSupported, message)
 }
 
 fn violation(issuer: &ObservedIssuer, what: String) -> Refusal {

@@ -1,90 +1,107 @@
-//! The end of a token: revoked for good, or expired.
+//! The end of a token: revoked for good, expired, or withdrawn until it is activated.
 //!
-//! The Secret comes first: it goes, or is marked so that its value is never taken up again. Only
-//! then does the status say that the token ended. Verifiers deny it by spec and time all the while.
+//! At an issuer that others run the tokens are ended first. Then the Secret goes, or is marked so
+//! that its value is never taken up again. Only then does the status say that the token ended.
+//! Verifiers of the built-in issuer deny it by spec and time all the while.
 
 use super::{
+    checks, deletion, live, moving,
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
-    plan::{Plan, Step},
+    plan::{Plan, SecretVersion, Step},
     schedule::Destination,
     secret,
     status::Draft,
 };
 use crate::api::{
     api_token::{ObservedState, SecretDeletionPolicy},
-    conditions::Reason,
+    conditions::{ConditionType, Reason},
 };
 
 /// Decides for a token that is to be ended.
 pub fn decide(observed: &Observed, destination: Destination) -> Plan {
-    let ended = if destination == Destination::Revoked {
-        ObservedState::Revoked
-    } else {
-        ObservedState::Expired
-    };
+    let recorded = is_recorded(observed, destination);
+    if observed.is_remote() && !recorded {
+        if observed.capabilities().is_none()
+            && let Some(refusal) = checks::first(observed)
+        {
+            return live::refused(observed, ObservedState::Active, &refusal);
+        }
+        if let Some(retry_at) = live::pause_after_failure(observed).filter(|_| observed.failure.is_none()) {
+            return Draft::new(observed).rest(retry_at);
+        }
+    }
     if let Some(failure) = &observed.failure {
         let mut draft = Draft::new(observed);
-        draft.active(false, reason(ended), "the token is being ended");
-        return draft.failed(&failure.message);
+        if !observed.is_remote() {
+            draft.active(false, reason(destination), "the token is being ended");
+        }
+        return draft.failed(failure);
+    }
+    if !recorded && let Some(plan) = deletion::end_all(observed) {
+        return plan;
+    }
+    if moving::is_due(observed) {
+        return with_secret(observed, destination, &observed.former_secret, Step::ReadFormerSecret);
     }
     match &observed.secret {
-        ObservedSecret::Unchanged if is_recorded(observed, ended) => settled(observed, ended, None),
-        ObservedSecret::Unchanged => Plan::Step(Step::ReadSecret),
-        ObservedSecret::Absent => settled(observed, ended, None),
-        ObservedSecret::Found(secret) => with_secret(observed, ended, secret),
+        ObservedSecret::Unchanged if recorded => settled(observed, destination, None),
+        secret => with_secret(observed, destination, secret, Step::ReadSecret),
     }
 }
 
-fn with_secret(observed: &Observed, ended: ObservedState, found: &FoundSecret) -> Plan {
-    if found.ownership(&observed.token) == Ownership::Foreign {
-        return settled(observed, ended, None);
-    }
-    if is_removed(observed, ended) {
-        return Plan::Step(Step::DeleteSecret {
-            uid: found.object().metadata.uid.clone(),
-            resource_version: found.resource_version().map(str::to_owned),
-        });
+fn with_secret(observed: &Observed, destination: Destination, secret: &ObservedSecret, read: Step) -> Plan {
+    let found = match secret {
+        ObservedSecret::Unchanged => return Plan::Step(read),
+        ObservedSecret::Found(found) if found.ownership(&observed.token) == Ownership::Ours => found,
+        ObservedSecret::Absent | ObservedSecret::Found(_) => return settled(observed, destination, None),
+    };
+    if is_removed(observed, destination) {
+        return Plan::Step(Step::DeleteSecret(SecretVersion::of(found)));
     }
     match secret::marked_as_ended(&observed.token, found) {
         Some(secret) => Plan::Step(Step::UpdateSecret {
             secret,
             changes: vec!["mark of the ended value".to_owned()],
         }),
-        None => settled(observed, ended, Some(found)),
+        None => settled(observed, destination, Some(found)),
     }
 }
 
-fn is_removed(observed: &Observed, ended: ObservedState) -> bool {
-    ended == ObservedState::Revoked && observed.token.spec.secret.deletion_policy == SecretDeletionPolicy::Delete
+fn is_removed(observed: &Observed, destination: Destination) -> bool {
+    destination == Destination::Revoked && observed.token.spec.secret.deletion_policy == SecretDeletionPolicy::Delete
 }
 
-fn is_recorded(observed: &Observed, ended: ObservedState) -> bool {
-    observed
-        .token
-        .status
-        .as_ref()
-        .is_some_and(|status| status.state == Some(ended) && status.observed_generation == observed.token.metadata.generation)
+fn is_recorded(observed: &Observed, destination: Destination) -> bool {
+    observed.is_of_this_generation()
+        && observed.status().is_some_and(|status| {
+            let withdrawn = destination != Destination::Withdrawn || status.token.is_none();
+            status.state == Some(state(destination)) && withdrawn && status.pending.is_none() && status.previous.is_empty()
+        })
 }
 
-fn settled(observed: &Observed, ended: ObservedState, found: Option<&FoundSecret>) -> Plan {
+fn settled(observed: &Observed, destination: Destination, found: Option<&FoundSecret>) -> Plan {
     let mut draft = Draft::new(observed);
     draft.status.pending = None;
     draft.status.previous.clear();
     draft.status.failures = None;
-    draft.state(ended);
-    if let Some(found) = found {
-        draft.secret_ref(found.resource_version());
+    draft.status.next_rotation_at = None;
+    if destination == Destination::Withdrawn {
+        draft.withdrawn();
     }
-    if is_removed(observed, ended) {
+    draft.state(state(destination));
+    if let Some(found) = found {
+        draft.secret_ref(found);
+    }
+    if is_removed(observed, destination) {
         draft.status.secret_ref = None;
         draft.secret_synced(false, Reason::Removed, "the Secret went with its token");
     } else if draft.status.secret_ref.is_some() {
         draft.secret_synced(false, Reason::Ended, "the Secret stays; the value in it no longer works");
     }
-    if ended == ObservedState::Revoked {
-        draft.ready("the token is revoked, as declared");
-    } else {
-        expired(&mut draft);
+    match destination {
+        Destination::Expired => expired(&mut draft),
+        Destination::Withdrawn => draft.ready("the token is suspended, as declared: it was ended, and activating it issues another"),
+        Destination::Revoked | Destination::Live(_) => draft.ready("the token is revoked, as declared"),
     }
     draft.rest(None)
 }
@@ -94,15 +111,37 @@ fn expired(draft: &mut Draft<'_>) {
     let message = if never_issued {
         "spec.expiresAt is in the past: no token was issued; give it a later end"
     } else {
-        "the token's time is over: give it a later end to have a new one issued"
+        "the token's time is over: give it a later end, or ask for a rotation, to have a new one issued"
     };
     draft.not_ready(Reason::Expired, message);
 }
 
-fn reason(ended: ObservedState) -> Reason {
-    if ended == ObservedState::Revoked {
-        Reason::Revoked
-    } else {
-        Reason::Expired
+impl Draft<'_> {
+    /// Nothing is left of the token but where it came from.
+    fn withdrawn(&mut self) {
+        self.status.token = None;
+        self.condition(
+            ConditionType::Issued,
+            false,
+            Reason::Suspended,
+            "the token was withdrawn: another is issued when this one is activated",
+        );
+    }
+}
+
+fn state(destination: Destination) -> ObservedState {
+    match destination {
+        Destination::Revoked => ObservedState::Revoked,
+        Destination::Expired => ObservedState::Expired,
+        Destination::Withdrawn => ObservedState::Suspended,
+        Destination::Live(state) => state,
+    }
+}
+
+fn reason(destination: Destination) -> Reason {
+    match destination {
+        Destination::Revoked => Reason::Revoked,
+        Destination::Expired => Reason::Expired,
+        Destination::Withdrawn | Destination::Live(_) => Reason::Suspended,
     }
 }

@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    has_expired,
+    checks, has_expired, intent,
+    marker::short_uid,
     observed::{FoundSecret, Observed},
     schedule, secret,
 };
@@ -13,7 +14,7 @@ use crate::{
         api_token::{Pending, TokenStatus},
         names,
     },
-    issuers::builtin,
+    issuers::{IssuedToken, builtin},
     token_value::{self, TokenValue},
 };
 
@@ -24,25 +25,53 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// announced, the recorded one, or, where nothing is recorded, one that was made before a crash or
 /// by a former object of this name.
 pub fn token_in(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus, TokenValue)> {
-    if let Some(fresh) = &observed.fresh
+    if let Some(fresh) = observed.fresh.as_ref().filter(|fresh| counts(observed, fresh))
         && let Some(value) = value_with_hash(observed, found, &fresh.value.hash())
     {
-        return Some((record(observed, &fresh.id, fresh.issued_at, &value), value));
+        return Some((record(observed, fresh), value));
     }
-    if let Some(Pending {
-        hash: Some(hash),
-        attempt,
-        started_at,
-        ..
-    }) = observed.pending()
-        && let Some(value) = value_with_hash(observed, found, hash)
-    {
-        return Some((record(observed, &token_id(observed, *attempt), started_at.0, &value), value));
+    if let Some(made) = observed.pending().and_then(|pending| attempted_token(observed, found, pending)) {
+        return Some((record(observed, &made), made.value));
     }
     match observed.current() {
         Some(token) => recorded_token(observed, found, token),
         None => left_token(observed, found),
     }
+}
+
+/// A fresh token of a former attempt counts no more: somebody else may have gone on meanwhile.
+fn counts(observed: &Observed, fresh: &IssuedToken) -> bool {
+    !observed.is_remote() || intent::is_attempt(observed, fresh)
+}
+
+/// The token of the attempt in the status, where the Secret holds it.
+fn attempted_token(observed: &Observed, found: &FoundSecret, pending: &Pending) -> Option<IssuedToken> {
+    let made = |value, id: String, name, expires_at| IssuedToken {
+        value,
+        id,
+        name,
+        attempt: pending.attempt,
+        issued_at: pending.started_at.0,
+        expires_at,
+    };
+    if let Some(hash) = &pending.hash {
+        let value = value_with_hash(observed, found, hash)?;
+        return Some(made(value, token_id(observed, pending.attempt), None, None));
+    }
+    let listed = observed
+        .view
+        .iter()
+        .flatten()
+        .find(|token| intent::may_have_made(observed, token) && found.annotation(names::TOKEN_ID_ANNOTATION) == Some(&token.id))?;
+    let value = named_value(observed, found, &listed.id)?;
+    Some(made(value, listed.id.clone(), listed.name.clone(), listed.expires_at))
+}
+
+/// The value of the token that the Secret's annotations name, where it fits its hash.
+pub fn named_value(observed: &Observed, found: &FoundSecret, id: &str) -> Option<TokenValue> {
+    let hash = found.annotation(names::HASH_ANNOTATION)?;
+    let named = found.annotation(names::TOKEN_ID_ANNOTATION) == Some(id);
+    named.then(|| value_with_hash(observed, found, hash))?
 }
 
 /// The recorded token, where the Secret still holds it and it was not ended.
@@ -52,17 +81,41 @@ fn recorded_token(observed: &Observed, found: &FoundSecret, token: &TokenStatus)
         return None;
     }
     let value = value_with_hash(observed, found, hash)?;
-    let id = token.id.clone().unwrap_or_default();
-    let issued_at = token.issued_at.as_ref().map_or(observed.now, |Time(at)| *at);
-    let renewed = TokenStatus {
-        last_used_at: token.last_used_at.clone(),
-        ..record(observed, &id, issued_at, &value)
+    Some((renewed(observed, token), value))
+}
+
+/// The record of a token as the present spec describes it, where no other value is needed for that.
+fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
+    let issued_at = token.issued_at.as_ref().map(|Time(at)| *at);
+    let declared_end = schedule::end(&observed.token.spec, issued_at).map(Time);
+    let can = observed.capabilities().unwrap_or_default();
+    if can.local {
+        return TokenStatus {
+            name: Some(secret::display_name(&observed.token)),
+            account: Some(secret::account(&observed.token)),
+            expires_at: declared_end,
+            ..token.clone()
+        };
+    }
+    let mut token = token.clone();
+    if can.update && observed.updated {
+        token.name = Some(super::remote::declared_name(observed, &token));
+        token.parameters_hash = secret::parameters_hash(&observed.token);
+    }
+    token.expires_at = match (&declared_end, &token.expires_at) {
+        (Some(declared), Some(issuer)) if can.expiry => Some(declared.clone().min(issuer.clone())),
+        (None, Some(issuer)) if can.expiry => Some(issuer.clone()),
+        _ => declared_end,
     };
-    Some((renewed, value))
+    if let Some(listed) = token.id.as_deref().and_then(|id| observed.listed(id)) {
+        token.last_used_at = listed.last_used_at.map(|at| Time(schedule::to_second(at))).or(token.last_used_at);
+    }
+    token
 }
 
 /// A token that stands in our Secret and in no status. Tenants can write a Secret, so only a value
-/// of our format counts, which no other ApiToken has, and whose time is not over.
+/// of our format counts, which no other ApiToken has, and whose time is not over; at an issuer that
+/// others run, only one that it shows, that nobody else has, and that may be taken over.
 fn left_token(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus, TokenValue)> {
     let hash = found.annotation(names::HASH_ANNOTATION)?;
     let issued_at: Timestamp = found.annotation(names::ISSUED_AT_ANNOTATION)?.parse().ok()?;
@@ -71,8 +124,42 @@ fn left_token(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus, 
     if over || in_the_future || is_ended(found, hash) || found.value_belongs_to.is_some() || has_longest_lifetime(observed) {
         return None;
     }
-    let value = value_with_hash(observed, found, hash).filter(|value| builtin::is_well_formed(value.expose()))?;
-    Some((record(observed, &token_id(observed, 1), issued_at.min(observed.now), &value), value))
+    let value = value_with_hash(observed, found, hash)?;
+    let left = if observed.is_remote() {
+        left_at_issuer(observed, found, value)?
+    } else {
+        builtin::is_well_formed(value.expose()).then(|| made_here(observed, value))?
+    };
+    let left = IssuedToken {
+        issued_at: issued_at.min(observed.now),
+        ..left
+    };
+    Some((record(observed, &left), left.value))
+}
+
+fn made_here(observed: &Observed, value: TokenValue) -> IssuedToken {
+    IssuedToken {
+        value,
+        id: token_id(observed, 1),
+        name: None,
+        attempt: 1,
+        issued_at: observed.now,
+        expires_at: None,
+    }
+}
+
+fn left_at_issuer(observed: &Observed, found: &FoundSecret, value: TokenValue) -> Option<IssuedToken> {
+    let id = found.annotation(names::TOKEN_ID_ANNOTATION)?;
+    let listed = observed.listed(id)?;
+    let allowed = checks::adoption_is_allowed(observed) && !observed.others_ids.contains(id);
+    allowed.then(|| IssuedToken {
+        value,
+        id: id.to_owned(),
+        name: listed.name.clone(),
+        attempt: 1,
+        issued_at: observed.now,
+        expires_at: listed.expires_at,
+    })
 }
 
 /// Under a longest lifetime, the time of issue in a Secret's annotation proves nothing.
@@ -86,31 +173,36 @@ fn is_ended(found: &FoundSecret, hash: &str) -> bool {
 }
 
 /// The value with that hash: under the declared key, or under the key that was declared before.
-fn value_with_hash(observed: &Observed, found: &FoundSecret, hash: &str) -> Option<TokenValue> {
+pub fn value_with_hash(observed: &Observed, found: &FoundSecret, hash: &str) -> Option<TokenValue> {
     let declared = found.bytes(&observed.token.spec.secret.key).into_iter();
-    let others = found.object().data.iter().flatten().map(|(_, bytes)| bytes.0.as_slice());
+    let others = found.object().data.iter().flatten();
+    let others = others
+        .filter(|(key, _)| *key != names::PREVIOUS_TOKEN_KEY)
+        .map(|(_, bytes)| bytes.0.as_slice());
     let bytes = declared.chain(others).find(|bytes| token_value::hash(bytes) == hash)?;
     std::str::from_utf8(bytes).ok().map(TokenValue::new)
 }
 
-/// The record of a token as the present spec describes it.
-pub fn record(observed: &Observed, id: &str, issued_at: Timestamp, value: &TokenValue) -> TokenStatus {
+/// The record of a token just made, as the present spec describes it. The hint tells values of ours
+/// apart; of a value that somebody else made up it would show too much.
+pub fn record(observed: &Observed, made: &IssuedToken) -> TokenStatus {
     let token = &observed.token;
+    let declared_end = schedule::end(&token.spec, Some(made.issued_at));
+    let hint = observed.is_remote() || builtin::is_well_formed(made.value.expose());
     TokenStatus {
-        id: Some(id.to_owned()),
-        hint: Some(value.hint()),
-        hash: Some(value.hash()),
-        name: Some(token.spec.display_name.clone().unwrap_or_else(|| secret::default_account(token))),
+        id: Some(made.id.clone()),
+        hint: hint.then(|| made.value.hint()),
+        hash: Some(made.value.hash()),
+        name: made.name.clone().or_else(|| Some(secret::display_name(token))),
         account: Some(secret::account(token)),
-        issued_at: Some(Time(issued_at)),
-        expires_at: schedule::end(&token.spec, Some(issued_at)).map(Time),
+        parameters_hash: secret::parameters_hash(token),
+        issued_at: Some(Time(made.issued_at)),
+        expires_at: declared_end.into_iter().chain(made.expires_at).min().map(Time),
         ..Default::default()
     }
 }
 
 /// `<10 hex of the object's uid>-<attempt>`.
 pub fn token_id(observed: &Observed, attempt: i64) -> String {
-    let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
-    let hex: String = uid.chars().filter(char::is_ascii_hexdigit).take(10).collect();
-    format!("{hex}-{attempt}")
+    format!("{}-{attempt}", short_uid(&observed.token))
 }

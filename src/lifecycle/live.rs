@@ -4,12 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    adoption,
     checks::{self, Refusal},
-    has_expired, held,
+    has_expired, held, moving,
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
     plan::{Plan, Step},
-    replacement, schedule, secret,
-    status::Draft,
+    remote::{self, Readable},
+    replacement,
+    rotation::{self, Cause},
+    schedule, secret,
+    status::{self, Draft},
     template::TemplateError,
 };
 use crate::{
@@ -29,19 +33,22 @@ const CONFLICT_RECHECK: SignedDuration = SignedDuration::from_secs(60);
 
 /// Decides for a token that is to be in `state`: Active or Suspended.
 pub fn decide(observed: &Observed, state: ObservedState) -> Plan {
+    if let Some(plan) = remote::upkeep(observed, state) {
+        return plan;
+    }
     if let Some(refusal) = checks::first(observed) {
         return refused(observed, state, &refusal);
     }
     if let Some(failure) = &observed.failure {
         let mut draft = Draft::new(observed);
         honour_suspension(observed, state, &mut draft);
-        return draft.failed(&failure.message);
+        return draft.failed(failure);
     }
     if let Some(retry_at) = pause_after_failure(observed) {
-        return Draft::new(observed).rest(Some(retry_at));
+        return Draft::new(observed).rest(retry_at);
     }
     match &observed.secret {
-        ObservedSecret::Unchanged => match observed.current().filter(|_| is_recorded(observed)) {
+        ObservedSecret::Unchanged => match observed.current().filter(|token| is_recorded(observed, state, token)) {
             Some(token) => settled(observed, state, None, token),
             None => Plan::Step(Step::ReadSecret),
         },
@@ -50,21 +57,33 @@ pub fn decide(observed: &Observed, state: ObservedState) -> Plan {
     }
 }
 
-/// Whether the Secret was found as the present spec declares it, with a token that works or can.
-fn is_recorded(observed: &Observed) -> bool {
-    observed.pending().is_none() && !has_expired(observed) && checks::is_synced(observed)
+/// Whether the Secret was found as the present spec declares it, with a token that works or can, and
+/// nothing is due that changes it.
+fn is_recorded(observed: &Observed, state: ObservedState, token: &TokenStatus) -> bool {
+    let rotates = state == ObservedState::Active && (rotation::due(observed).is_some() || observed.pending().is_some());
+    let shows_ended =
+        observed.token.spec.secret.include_previous && observed.previous().iter().any(|previous| rotation::is_over(observed, previous));
+    let missing = observed.is_remote() && remote::is_gone(observed, token.id.as_deref());
+    !rotates && !shows_ended && !missing && !has_expired(observed) && checks::is_synced(observed) && !moving::is_due(observed)
 }
 
-/// When the next try is due, where the last one failed and the spec is the same since.
-fn pause_after_failure(observed: &Observed) -> Option<Timestamp> {
-    let status = observed.token.status.as_ref()?;
-    let Time(retry_at) = status.failures.as_ref()?.next_retry_at.as_ref()?;
-    let same_spec = status.observed_generation == observed.token.metadata.generation;
-    (same_spec && *retry_at > observed.now).then_some(*retry_at)
+/// When the next try is due, where the last one failed and nothing changed since that could heal it;
+/// the inner value is absent where only such a change heals it.
+pub fn pause_after_failure(observed: &Observed) -> Option<Option<Timestamp>> {
+    let failures = observed.status()?.failures.as_ref()?;
+    let unchanged = observed.is_of_this_generation() && failures.situation == status::situation(observed);
+    let retry_at = failures.next_retry_at.as_ref().map(|Time(at)| *at);
+    let waits = retry_at.is_none_or(|retry_at| retry_at > observed.now);
+    (unchanged && waits).then_some(retry_at)
 }
 
 /// Something stands in the way: what there is stays, and a suspension is honoured all the same.
 pub fn refused(observed: &Observed, state: ObservedState, refusal: &Refusal) -> Plan {
+    refused_until(observed, state, refusal, end_of_current(observed))
+}
+
+/// The same, to be looked at again at that time.
+pub fn refused_until(observed: &Observed, state: ObservedState, refusal: &Refusal, look_again_at: Option<Timestamp>) -> Plan {
     let age = observed
         .token
         .metadata
@@ -85,28 +104,31 @@ pub fn refused(observed: &Observed, state: ObservedState, refusal: &Refusal) -> 
     }
     draft.not_ready(refusal.reason, refusal.message.clone());
     let again = refusal.passing.then(|| schedule::later(observed.now, SOON));
-    draft.rest(again.or_else(|| end_of_current(observed)))
+    draft.rest(again.or(look_again_at))
 }
 
 /// Brings the state of an existing token to what is declared, whatever else stands in the way; a
 /// value that was ended stays so.
-fn honour_suspension(observed: &Observed, state: ObservedState, draft: &mut Draft<'_>) {
-    if observed.current().is_some() && !has_expired(observed) {
+pub fn honour_suspension(observed: &Observed, state: ObservedState, draft: &mut Draft<'_>) {
+    let done = !observed.is_remote() || remote::shows(observed, state);
+    if observed.current().is_some() && !has_expired(observed) && done {
         draft.state(state);
     }
 }
 
-fn end_of_current(observed: &Observed) -> Option<Timestamp> {
+pub fn end_of_current(observed: &Observed) -> Option<Timestamp> {
     let issued_at = observed.current()?.issued_at.as_ref()?.0;
     schedule::end(&observed.token.spec, Some(issued_at))
 }
 
 fn absent(observed: &Observed, state: ObservedState) -> Plan {
-    match observed.current() {
-        None => first_token(observed, state, None),
-        Some(_) if state == ObservedState::Suspended => lost_while_suspended(observed),
-        Some(_) => replacement::decide(observed, None, "SecretMissing"),
+    if let Some(plan) = moving::decide(observed, state, None) {
+        return plan;
     }
+    let Some(token) = observed.current() else {
+        return first_token(observed, state, None);
+    };
+    without_value(observed, state, None, token, Cause::SecretMissing)
 }
 
 fn with_secret(observed: &Observed, state: ObservedState, found: &FoundSecret) -> Plan {
@@ -124,20 +146,60 @@ fn with_secret(observed: &Observed, state: ObservedState, found: &FoundSecret) -
             "has another type than spec.secret.type: delete it, or choose another spec.secret.name",
         );
     }
-    if let Some((record, value)) = held::token_in(observed, found) {
-        return keep(observed, state, found, &record, &value);
+    if let Some(held) = held::token_in(observed, found) {
+        return with_value(observed, state, found, &held);
+    }
+    if let Some(plan) = moving::decide(observed, state, Some(found)) {
+        return plan;
     }
     match observed.current() {
         None => first_token(observed, state, Some(found)),
-        Some(_) if state == ObservedState::Suspended => lost_while_suspended(observed),
-        Some(_) if has_expired(observed) => replacement::decide(observed, Some(found), "LaterEnd"),
-        Some(_) => replacement::decide(observed, Some(found), "ValueChanged"),
+        Some(token) => without_value(observed, state, Some(found), token, Cause::ValueChanged),
+    }
+}
+
+/// The Secret holds a token that may be current: the recorded one, or the next.
+fn with_value(observed: &Observed, state: ObservedState, found: &FoundSecret, (record, value): &(TokenStatus, TokenValue)) -> Plan {
+    let is_current = observed
+        .current()
+        .is_some_and(|current| current.id == record.id && current.hash == record.hash);
+    if is_current && state == ObservedState::Active {
+        if observed.is_remote() && remote::is_gone(observed, record.id.as_deref()) {
+            return replacement::decide(observed, Some(found), Cause::TokenMissing);
+        }
+        // A replacement that has begun is brought to its end, whatever made it due.
+        if let Some(cause) = rotation::due(observed).or_else(|| observed.pending().map(|_| Cause::ValueChanged)) {
+            return replacement::decide(observed, Some(found), cause);
+        }
+    }
+    keep(observed, state, found, record, value)
+}
+
+/// The Secret does not hold the recorded token, nor the next.
+fn without_value(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, token: &TokenStatus, lost: Cause) -> Plan {
+    if state == ObservedState::Suspended {
+        return lost_while_suspended(observed);
+    }
+    if has_expired(observed) {
+        return replacement::decide(observed, found, Cause::LaterEnd);
+    }
+    if let Some(cause) = rotation::due(observed) {
+        return replacement::decide(observed, found, cause);
+    }
+    if observed.pending().is_some() {
+        return replacement::decide(observed, found, lost);
+    }
+    match remote::readable(observed, token) {
+        Readable::Ask => Plan::Step(Step::ListTokens),
+        Readable::Value(value) => write(observed, state, token, &value, found),
+        Readable::No if token.hash.is_none() => adoption::value_unknown(observed, state),
+        Readable::No => replacement::decide(observed, found, lost),
     }
 }
 
 /// The Secret holds the token: all else in it is put right, then the status names it.
-fn keep(observed: &Observed, state: ObservedState, found: &FoundSecret, record: &TokenStatus, value: &TokenValue) -> Plan {
-    match secret::desired(&observed.token, record, value, Some(found)) {
+pub fn keep(observed: &Observed, state: ObservedState, found: &FoundSecret, record: &TokenStatus, value: &TokenValue) -> Plan {
+    match secret::desired(observed, record, value, Some(found)) {
         Err(error) => refused(observed, state, &template_refusal(&error)),
         Ok(desired) if desired.changes.is_empty() => settled(observed, state, Some(found), record),
         Ok(desired) => Plan::Step(Step::UpdateSecret {
@@ -161,22 +223,31 @@ fn first_token(observed: &Observed, state: ObservedState, found: Option<&FoundSe
         let why = format!("is declared by the older ApiToken {other:?} too: choose another spec.secret.name");
         return conflict(observed, state, &why);
     }
+    if observed.token.spec.adopt.is_some() && !has_been_adopted(observed) {
+        return adoption::decide(observed, state, found);
+    }
+    if observed.is_remote() {
+        return replacement::at_issuer(observed, state, found, Cause::First);
+    }
     match &observed.fresh {
         None => issue(observed),
-        Some(fresh) => {
-            let record = held::record(observed, &fresh.id, fresh.issued_at, &fresh.value);
-            write(observed, state, &record, &fresh.value, found)
-        }
+        Some(fresh) => write(observed, state, &held::record(observed, fresh), &fresh.value, found),
     }
 }
 
+/// A token is taken over once; what follows after it was withdrawn is a new one.
+fn has_been_adopted(observed: &Observed) -> bool {
+    observed.status().and_then(|status| status.attempts).unwrap_or(0) > 0
+}
+
 pub fn issue(observed: &Observed) -> Plan {
-    let attempts = observed.token.status.as_ref().and_then(|status| status.attempts).unwrap_or(0);
-    Plan::Step(Step::IssueToken { attempt: attempts + 1 })
+    Plan::Step(Step::IssueToken {
+        attempt: status::next_attempt(observed.status()),
+    })
 }
 
 pub fn write(observed: &Observed, state: ObservedState, record: &TokenStatus, value: &TokenValue, found: Option<&FoundSecret>) -> Plan {
-    match (secret::desired(&observed.token, record, value, found), found) {
+    match (secret::desired(observed, record, value, found), found) {
         (Err(error), _) => refused(observed, state, &template_refusal(&error)),
         (Ok(desired), None) => Plan::Step(Step::CreateSecret(desired.secret)),
         (Ok(desired), Some(_)) => Plan::Step(Step::UpdateSecret {
@@ -199,7 +270,7 @@ fn lost_while_suspended(observed: &Observed) -> Plan {
     draft.rest(end_of_current(observed))
 }
 
-fn conflict(observed: &Observed, state: ObservedState, why: &str) -> Plan {
+pub fn conflict(observed: &Observed, state: ObservedState, why: &str) -> Plan {
     let mut draft = Draft::new(observed);
     honour_suspension(observed, state, &mut draft);
     let message = format!("the Secret {:?} {why}", secret::name(&observed.token));
@@ -210,13 +281,17 @@ fn conflict(observed: &Observed, state: ObservedState, why: &str) -> Plan {
 
 /// All is as declared.
 fn settled(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, token: &TokenStatus) -> Plan {
+    if let Some(plan) = moving::finish(observed) {
+        return plan;
+    }
     let mut draft = Draft::new(observed);
-    tell_issue(observed, &mut draft, token);
+    draft.drop_ended();
+    draft.promote(token);
     tell_repair(observed, &mut draft);
     draft.token(token.clone());
     draft.state(state);
     if let Some(found) = found {
-        draft.secret_ref(found.resource_version());
+        draft.secret_ref(found);
     }
     let secret = secret::name(&observed.token);
     draft.secret_synced(true, Reason::Synced, format!("Secret {secret} is as declared"));
@@ -225,38 +300,8 @@ fn settled(observed: &Observed, state: ObservedState, found: Option<&FoundSecret
         ObservedState::Suspended => format!("token {id} is suspended, as declared"),
         _ => format!("token {id} is active; its value is in Secret {secret}"),
     });
-    let end = token.expires_at.as_ref().map(|Time(at)| *at);
-    draft.rest(end)
-}
-
-/// Records and tells that another token is current than before.
-fn tell_issue(observed: &Observed, draft: &mut Draft<'_>, token: &TokenStatus) {
-    let id = token.id.as_deref().unwrap_or_default();
-    let (secret, key) = (secret::name(&observed.token), &observed.token.spec.secret.key);
-    let before = observed.current();
-    let announced = draft.status.pending.take();
-    match before {
-        Some(before) if before.hash == token.hash => {}
-        Some(before) => {
-            let old = before.id.as_deref().unwrap_or_default();
-            let why = announced.map_or_else(|| "Replaced".to_owned(), |pending| pending.reason);
-            draft.status.rotations = Some(draft.status.rotations.unwrap_or(0) + 1);
-            draft.status.last_rotation_at = Some(Time(observed.now));
-            draft.notice(
-                false,
-                "Rotated",
-                format!("Token {id} replaced {old} ({why}); its value is in Secret {secret}, key {key}"),
-            );
-        }
-        None => {
-            draft.status.attempts = Some(draft.status.attempts.unwrap_or(0).max(1));
-            draft.notice(
-                false,
-                "Issued",
-                format!("Issued token {id}; its value is in Secret {secret}, key {key}"),
-            );
-        }
-    }
+    let look_again_at = draft.next_date(state);
+    draft.rest(look_again_at)
 }
 
 /// Tells what was put right in a Secret that held the current token all the time.

@@ -13,14 +13,21 @@
 //!
 //! What ends a token is decided before anything that may stand in the way.
 
+mod adoption;
 pub mod checks;
+mod deletion;
 mod ending;
 mod held;
+mod intent;
 pub mod issuer;
 mod live;
+pub mod marker;
+mod moving;
 pub mod observed;
 pub mod plan;
+mod remote;
 mod replacement;
+mod rotation;
 pub mod schedule;
 pub mod secret;
 mod status;
@@ -30,16 +37,16 @@ pub mod template;
 mod tests;
 
 pub use held::token_id;
-pub use observed::{FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership};
-pub use plan::{Failure, Notice, Plan, Rest, Step};
+pub use intent::TIME_TO_CALL;
+pub use observed::{Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Terms};
+pub use plan::{Failure, FailureKind, Notice, Orphan, OrphanReason, Plan, Rest, SecretVersion, Step};
 pub use status::same_but_for_foreign_changes;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::{schedule::Destination, status::Draft};
 use crate::api::{
-    api_token::{DesiredState, ObservedState},
-    conditions::Reason,
+    api_token::{DesiredState, ObservedState, SuspendPolicy},
     names,
 };
 
@@ -47,7 +54,7 @@ use crate::api::{
 /// everything goes by itself: nothing is done there.
 pub fn decide(observed: &Observed) -> Plan {
     if observed.token.metadata.deletion_timestamp.is_some() {
-        return deleting(observed);
+        return deletion::decide(observed);
     }
     if observed.namespace_ends {
         return Plan::unchanged(observed, None);
@@ -64,23 +71,29 @@ pub fn decide(observed: &Observed) -> Plan {
 /// Where the token is to be brought, by its spec, its record and the time.
 fn destination(observed: &Observed) -> Destination {
     let spec = &observed.token.spec;
-    let status = observed.token.status.as_ref();
-    let was_revoked = status.and_then(|status| status.state) == Some(ObservedState::Revoked);
+    let was_revoked = observed.status().and_then(|status| status.state) == Some(ObservedState::Revoked);
     if was_revoked || spec.state == DesiredState::Revoked {
         return Destination::Revoked;
     }
-    let issued_at = status
-        .and_then(|status| status.token.as_ref()?.issued_at.as_ref())
-        .map(|Time(at)| *at);
-    if schedule::end(spec, issued_at).is_some_and(|end| end <= observed.now) {
+    let issued_at = observed.current().and_then(|token| token.issued_at.as_ref()).map(|Time(at)| *at);
+    if schedule::end(spec, issued_at).is_some_and(|end| end <= observed.now) && !is_renewed(observed) {
         return Destination::Expired;
     }
     match spec.state {
         // Given a later end, it lives again with a new value, and none is made for a suspended token.
         DesiredState::Suspended if has_expired(observed) => Destination::Expired,
+        DesiredState::Suspended if spec.suspend_policy == SuspendPolicy::Withdraw => Destination::Withdrawn,
         DesiredState::Suspended => Destination::Live(ObservedState::Suspended),
         DesiredState::Active | DesiredState::Revoked => Destination::Live(ObservedState::Active),
     }
+}
+
+/// Whether a token whose time is over is followed by another all the same: a rotation is declared, and
+/// was missed, or one is asked for. A new one must have a life before it, so a fixed end is the end.
+fn is_renewed(observed: &Observed) -> bool {
+    let spec = &observed.token.spec;
+    let asked_for = spec.rotation.is_some() || rotation::new_request(observed).is_some();
+    spec.state == DesiredState::Active && spec.lifetime.is_some() && asked_for
 }
 
 /// Whether the recorded value has had its time: it never works again.
@@ -90,19 +103,7 @@ fn has_expired(observed: &Observed) -> bool {
 }
 
 fn is_paused(observed: &Observed) -> bool {
-    let annotations = observed.token.metadata.annotations.as_ref();
-    annotations
-        .and_then(|annotations| annotations.get(names::PAUSED_ANNOTATION))
-        .is_some_and(|value| value == "true")
-}
-
-/// The token of the built-in issuer is dead as soon as its object is being deleted; its Secret goes
-/// by its owner reference. Somebody else's finalizer may keep the object in sight.
-fn deleting(observed: &Observed) -> Plan {
-    let mut draft = Draft::new(observed);
-    draft.not_ready(Reason::Deleting, "the ApiToken is being deleted: its token works no more");
-    draft.active(false, Reason::Revoked, "the ApiToken is being deleted");
-    draft.rest(None)
+    observed.annotation(names::PAUSED_ANNOTATION) == Some("true")
 }
 
 /// Nothing is done; Ready keeps what was last observed.

@@ -1,19 +1,23 @@
 //! What a decision is made from: everything that was seen, as plain data.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use zeroize::Zeroize;
 
-use super::plan::Failure;
+use super::plan::{Failure, Orphan};
 use crate::{
     api::{
-        ApiToken, IssuerRef, IssuerSpec,
-        api_token::{Pending, TokenStatus},
+        ApiToken, ApiTokenStatus, IssuerRef, IssuerSpec,
+        api_token::{Pending, PreviousToken, TokenStatus},
         names,
     },
-    issuers::IssuedToken,
+    issuers::{Capabilities, IssuedToken, ListedToken},
+    token_value::{self, TokenValue},
 };
 
 /// Everything that one decision depends on.
@@ -26,30 +30,116 @@ pub struct Observed {
     pub namespace_ends: bool,
     /// The Secret that the spec names.
     pub secret: ObservedSecret,
+    /// The Secret that the status names, where the spec names another one by now.
+    pub former_secret: ObservedSecret,
     /// Whether an older ApiToken names the same Secret, which none of the two holds yet.
     pub secret_promised_to: Option<String>,
+    /// What `spec.adopt.secretRef` names.
+    pub adoptee: Adoptee,
+    /// What the issuer holds, where it was asked in this pass.
+    pub view: Option<Vec<ListedToken>>,
+    /// When the issuer was asked last.
+    pub polled_at: Option<Timestamp>,
+    /// Ids of tokens that other ApiTokens have or had at this issuer, where that can matter.
+    pub others_ids: BTreeSet<String>,
+    /// The try whose intent was written in this pass, and which nobody has made yet.
+    pub intent_in_hand: Option<i64>,
     /// A token that was made and that no status names as current yet.
     pub fresh: Option<IssuedToken>,
+    /// Whether the issuer was told name, description and parameters in this pass.
+    pub updated: bool,
+    /// Tokens that were written down in the issuer's ledger in this pass.
+    pub orphaned: Vec<Orphan>,
     /// What was put right in the Secret in this pass.
     pub repaired: Vec<String>,
     /// The step that failed in this pass.
     pub failure: Option<Failure>,
-    /// How long verifiers get to learn of a new hash before consumers see its value.
-    pub propagation_delay: SignedDuration,
+    /// What the operator was told at its start.
+    pub terms: Terms,
     /// The time, to the second.
     pub now: Timestamp,
 }
 
+/// What the operator was told at its start.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The first 8 hex digits of this cluster's id, by which its tokens are known at a vendor.
+    pub cluster: String,
+    /// How long verifiers get to learn of a new hash before consumers see its value.
+    pub propagation_delay: SignedDuration,
+    /// How often an issuer is asked whether a token is still what we think.
+    pub poll_interval: SignedDuration,
+    /// How long a token that goes may resist being ended before it is written down as an orphan.
+    pub revoke_deadline: SignedDuration,
+    /// When the operator started.
+    pub started_at: Timestamp,
+}
+
 impl Observed {
+    /// What stands in the status.
+    pub fn status(&self) -> Option<&ApiTokenStatus> {
+        self.token.status.as_ref()
+    }
+
     /// The token that the status names.
     pub fn current(&self) -> Option<&TokenStatus> {
-        self.token.status.as_ref()?.token.as_ref()
+        self.status()?.token.as_ref()
+    }
+
+    /// Tokens that were replaced and are still recorded.
+    pub fn previous(&self) -> &[PreviousToken] {
+        self.status().map(|status| status.previous.as_slice()).unwrap_or_default()
     }
 
     /// The record of a token that is on its way.
     pub fn pending(&self) -> Option<&Pending> {
-        self.token.status.as_ref()?.pending.as_ref()
+        self.status()?.pending.as_ref()
     }
+
+    /// What the issuer can do; nothing where there is none, or one of a type that is not known.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        self.issuer.as_ref().ok()?.capabilities
+    }
+
+    /// Whether tokens are made at somebody else's, so that calls can fail and tokens be left behind.
+    ///
+    /// Where the issuer is not known any more, the finalizer tells.
+    pub fn is_remote(&self) -> bool {
+        let finalizers = self.token.metadata.finalizers.as_deref().unwrap_or_default();
+        let held = || finalizers.iter().any(|finalizer| finalizer == names::FINALIZER);
+        self.capabilities().map_or_else(held, |capabilities| !capabilities.local)
+    }
+
+    /// The token with that id, where the issuer was asked and shows it.
+    pub fn listed(&self, id: &str) -> Option<&ListedToken> {
+        self.view.as_ref()?.iter().find(|token| token.id == id)
+    }
+
+    /// Whether the status speaks of the present spec.
+    pub fn is_of_this_generation(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.observed_generation == self.token.metadata.generation)
+    }
+
+    /// An annotation of the ApiToken.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.token.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+}
+
+/// What `spec.adopt.secretRef` names.
+pub enum Adoptee {
+    /// Nobody has looked yet.
+    Unread,
+    /// There is no such Secret or key, or what stands there is no text; why, for people.
+    Unusable(String),
+    /// The value, and another ApiToken that has or had it.
+    Found {
+        /// The value.
+        value: TokenValue,
+        /// The other ApiToken.
+        belongs_to: Option<String>,
+    },
 }
 
 /// An issuer as the token sees it.
@@ -59,12 +149,20 @@ pub struct ObservedIssuer {
     pub reference: IssuerRef,
     /// Its spec.
     pub spec: IssuerSpec,
+    /// What it can do; nothing where this version knows no such type.
+    pub capabilities: Option<Capabilities>,
+    /// Changes whenever the issuer or its credential does.
+    pub version: String,
+    /// How long one call to it may take.
+    pub timeout: SignedDuration,
     /// Whether it can be used.
     pub readiness: IssuerReadiness,
     /// Whether it has our finalizer, so that it can't go while the token stands on it.
     pub held: bool,
     /// Whether it allows the token's namespace.
     pub namespace_allowed: bool,
+    /// Whether another ApiToken has an open intent here, where that excludes this one's.
+    pub busy: bool,
 }
 
 /// Whether an issuer can be used.
@@ -136,6 +234,13 @@ impl FoundSecret {
     /// The bytes under a key.
     pub fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.object.data.as_ref()?.get(key).map(|bytes| bytes.0.as_slice())
+    }
+
+    /// The value with that hash, under whatever key.
+    pub fn value_with_hash(&self, hash: &str) -> Option<TokenValue> {
+        let mut values = self.object.data.iter().flatten().map(|(_, bytes)| bytes.0.as_slice());
+        let bytes = values.find(|bytes| token_value::hash(bytes) == hash)?;
+        std::str::from_utf8(bytes).ok().map(TokenValue::new)
     }
 
     /// An annotation.

@@ -1,20 +1,23 @@
-//! A token that replaces one whose value got lost: announced in the status, and written once
-//! verifiers had time to learn of it.
+//! A token that is to be made, beside one that is to be replaced or as the first.
+//!
+//! At the built-in issuer a replacement is announced in the status and written to the Secret once
+//! verifiers had time to learn of it. At any other issuer the intent is written before the call.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    checks, held, live,
-    observed::{FoundSecret, IssuerReadiness, Observed},
-    plan::Plan,
+    checks, held, intent, live,
+    observed::{FoundSecret, Observed},
+    plan::{Plan, Step},
+    rotation::{self, Cause},
     schedule,
     status::Draft,
 };
 use crate::{
     api::{
         api_token::{ObservedState, Pending, Verb},
-        conditions::Reason,
+        bounds, names,
     },
     issuers::IssuedToken,
 };
@@ -22,55 +25,68 @@ use crate::{
 /// How long somebody else's announced token may take to come, beyond the propagation delay.
 const OTHERS_TIME: SignedDuration = SignedDuration::from_secs(5);
 
-/// Decides for a token that needs another value; `why` is kept with the announcement.
-pub fn decide(observed: &Observed, found: Option<&FoundSecret>, why: &'static str) -> Plan {
-    let going = observed
-        .issuer
-        .as_ref()
-        .ok()
-        .filter(|issuer| issuer.readiness == IssuerReadiness::Deleting);
-    if let Some(issuer) = going {
-        return live::refused(observed, ObservedState::Active, &checks::deleting(issuer));
+/// Decides for a token that needs another value; the cause is kept with the announcement.
+pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) -> Plan {
+    if let Ok(issuer) = &observed.issuer
+        && let Some(refusal) = checks::makes_none(issuer)
+    {
+        return live::refused(observed, ObservedState::Active, &refusal);
+    }
+    if observed.is_remote() {
+        return at_issuer(observed, ObservedState::Active, found, cause);
     }
     match (&observed.fresh, observed.pending()) {
         (Some(fresh), Some(announced)) if announced.hash.as_deref() == Some(&fresh.value.hash()) => {
-            let due = schedule::later(announced.started_at.0, observed.propagation_delay);
+            let due = schedule::later(announced.started_at.0, barrier(observed));
             if due > observed.now {
                 return Plan::unchanged(observed, Some(due));
             }
-            let record = held::record(observed, &fresh.id, fresh.issued_at, &fresh.value);
+            let record = held::record(observed, fresh);
             live::write(observed, ObservedState::Active, &record, &fresh.value, found)
         }
         (_, Some(announced)) if others_turn(observed, announced) > observed.now => {
             Plan::unchanged(observed, Some(others_turn(observed, announced)))
         }
-        (Some(fresh), _) => announce(observed, fresh, why),
-        (None, _) => match schedule::next_issue(last_issue(observed)) {
+        (Some(fresh), _) => announce(observed, fresh, cause),
+        (None, _) => match next_issue(observed) {
             due if due > observed.now => Plan::unchanged(observed, Some(due)),
             _ => live::issue(observed),
         },
     }
 }
 
+/// Verifiers get this long to learn of the coming value; none where the old one has leaked.
+fn barrier(observed: &Observed) -> SignedDuration {
+    if rotation::is_leak(observed) {
+        return SignedDuration::ZERO;
+    }
+    observed.terms.propagation_delay
+}
+
 /// Until when a token that somebody else announced may still come: another operator that believes to
 /// lead, or this one before a crash. Without that turn two would announce over each other for ever.
 fn others_turn(observed: &Observed, announced: &Pending) -> Timestamp {
-    let written_by = schedule::later(announced.started_at.0, observed.propagation_delay);
+    let written_by = schedule::later(announced.started_at.0, barrier(observed));
     schedule::later(written_by, OTHERS_TIME)
 }
 
-fn last_issue(observed: &Observed) -> Timestamp {
+/// When the next token may be made: a bound that holds whatever happens.
+fn next_issue(observed: &Observed) -> Timestamp {
     let issued = observed.current().and_then(|token| token.issued_at.as_ref());
     let begun = observed.pending().map(|pending| &pending.started_at);
-    issued.into_iter().chain(begun).map(|Time(at)| *at).max().unwrap_or(Timestamp::MIN)
+    let failed = observed
+        .status()
+        .and_then(|status| status.failures.as_ref())
+        .map(|failures| &failures.last_at);
+    let last = issued.into_iter().chain(begun).chain(failed).map(|Time(at)| *at).max();
+    last.map_or(Timestamp::MIN, schedule::next_issue)
 }
 
-fn announce(observed: &Observed, fresh: &IssuedToken, why: &'static str) -> Plan {
+fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
     let mut draft = Draft::new(observed);
-    let attempt = draft.status.attempts.unwrap_or(0) + 1;
-    draft.status.attempts = Some(attempt);
+    let before = observed.pending();
     draft.status.pending = Some(Pending {
-        attempt,
+        attempt: draft.next_attempt(),
         verb: Verb::Create,
         name: None,
         base: None,
@@ -78,9 +94,74 @@ fn announce(observed: &Observed, fresh: &IssuedToken, why: &'static str) -> Plan
         before: Vec::new(),
         expires_at: schedule::end(&observed.token.spec, Some(fresh.issued_at)).map(Time),
         started_at: Time(observed.now),
-        reason: why.to_owned(),
+        reason: before.map_or_else(|| cause.as_str().to_owned(), |before| before.reason.clone()),
+        request: rotation::new_request(observed),
     });
-    draft.not_ready(Reason::Progressing, format!("a new token is being issued ({why})"));
-    draft.secret_synced(false, Reason::Missing, format!("the Secret gets a new value ({why})"));
-    draft.rest(Some(schedule::later(observed.now, observed.propagation_delay)))
+    draft.begins(cause);
+    let delay = if rotation::begins_for_leak(observed) {
+        SignedDuration::ZERO
+    } else {
+        observed.terms.propagation_delay
+    };
+    draft.rest(Some(schedule::later(observed.now, delay)))
+}
+
+/// A token of an issuer that others run: finalizer, view, intent, call, Secret.
+pub fn at_issuer(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, cause: Cause) -> Plan {
+    if let Some(pending) = observed.pending() {
+        return attempted(observed, state, found, pending);
+    }
+    let wait = next_issue(observed);
+    if wait > observed.now {
+        return Plan::unchanged(observed, Some(wait));
+    }
+    if observed.issuer.as_ref().is_ok_and(|issuer| issuer.busy) {
+        return Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME)));
+    }
+    if !is_held(observed) {
+        return Plan::Step(Step::AddFinalizer);
+    }
+    match observed.view.as_deref() {
+        None => Plan::Step(Step::ListTokens),
+        Some(_) if overlaps_are_full(observed) => Plan::Step(end_the_first(observed)),
+        Some(view) => Plan::Step(intent::announce(observed, view, cause)),
+    }
+}
+
+fn attempted(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, pending: &Pending) -> Plan {
+    let taken_up = intent::found(observed).filter(|_| intent::made(observed, pending).is_none());
+    match intent::made(observed, pending).or(taken_up.as_ref()) {
+        Some(token) if taken_up.is_some() || intent::last_write(observed, pending) >= observed.now => {
+            live::write(observed, state, &held::record(observed, token), &token.value, found)
+        }
+        Some(_) => Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME))),
+        None if observed.intent_in_hand == Some(pending.attempt) => Plan::Step(match &pending.base {
+            Some(base) => Step::ResetToken { base: base.clone() },
+            None => Step::CreateToken,
+        }),
+        None => Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME))),
+    }
+}
+
+/// Whether the ApiToken has our finalizer.
+pub fn is_held(observed: &Observed) -> bool {
+    let finalizers = observed.token.metadata.finalizers.as_deref().unwrap_or_default();
+    finalizers.iter().any(|finalizer| finalizer == names::FINALIZER)
+}
+
+/// The list of replaced tokens is bounded: the one that ends first makes room before another is made.
+fn overlaps_are_full(observed: &Observed) -> bool {
+    let counting = observed
+        .previous()
+        .iter()
+        .filter(|previous| rotation::still_counts(observed, previous));
+    counting.count() >= bounds::PREVIOUS
+}
+
+fn end_the_first(observed: &Observed) -> Step {
+    let mut draft = Draft::new(observed);
+    if let Some(first) = draft.status.previous.first_mut() {
+        first.revoke_at = Time(observed.now);
+    }
+    Step::WriteStatus(Box::new(draft.status))
 }

@@ -12,6 +12,8 @@ use crate::api::{
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
+/// The longest time ahead of an end at which it is told.
+const LONGEST_WARNING: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Between two tokens made for one ApiToken: keeps below 8 in 15 s whatever happens.
 const BETWEEN_ISSUES: SignedDuration = SignedDuration::from_secs(2);
 
@@ -27,6 +29,13 @@ pub fn end(spec: &ApiTokenSpec, issued_at: Option<Timestamp>) -> Option<Timestam
 /// `at` plus `duration`, or the end of time.
 pub fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// From when on it is told that a token ends that nothing rotates: a third of its life ahead, at most
+/// a week.
+pub fn warning(issued_at: Timestamp, end: Timestamp) -> Timestamp {
+    let ahead = (end.duration_since(issued_at) / 3).min(LONGEST_WARNING);
+    to_second(end.checked_sub(ahead).unwrap_or(end))
 }
 
 /// When the next token may be made after one made at `last`.
@@ -46,6 +55,7 @@ pub fn failed_again(before: Option<&Failures>, seed: &str, now: Timestamp) -> Fa
         first_at,
         last_at: Time(now),
         next_retry_at: Some(Time(later(now, pause(count, seed)))),
+        situation: None,
     }
 }
 
@@ -66,6 +76,8 @@ fn pause(count: i32, seed: &str) -> SignedDuration {
 pub enum Destination {
     /// It is to work, or to be held back for now.
     Live(ObservedState),
+    /// It is held back by ending it: activating issues another.
+    Withdrawn,
     /// Its time is over.
     Expired,
     /// It is ended for good.

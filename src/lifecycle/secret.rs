@@ -13,7 +13,8 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use super::{
-    observed::FoundSecret,
+    observed::{FoundSecret, Observed, ObservedSecret},
+    rotation,
     template::{self, TemplateError, Variables},
 };
 use crate::{
@@ -49,9 +50,32 @@ pub fn default_account(token: &ApiToken) -> String {
     format!("{}.{}", namespace(token), token.metadata.name.as_deref().unwrap_or_default())
 }
 
-/// Owning account at the built-in issuer.
+/// Name at the issuer, without a marker.
+pub fn display_name(token: &ApiToken) -> String {
+    token.spec.display_name.clone().unwrap_or_else(|| default_account(token))
+}
+
+/// A fingerprint of the vendor's parameters; nothing where there are none.
+pub fn parameters_hash(token: &ApiToken) -> Option<String> {
+    let parameters = token.spec.parameters.as_ref()?;
+    let text = serde_json::to_vec(parameters).ok()?;
+    Some(token_value::hash(&text).chars().take(16).collect())
+}
+
+/// Owning account at the issuer.
 pub fn account(token: &ApiToken) -> String {
     token.spec.account.clone().unwrap_or_else(|| default_account(token))
+}
+
+/// Whether a Secret is a credential that Kubernetes made for itself: it is nobody's to take over.
+pub fn is_of_the_cluster(found: &FoundSecret) -> bool {
+    let type_ = found.object().type_.as_deref().unwrap_or_default();
+    [
+        "kubernetes.io/service-account-token",
+        "bootstrap.kubernetes.io/token",
+        "helm.sh/release.v1",
+    ]
+    .contains(&type_)
 }
 
 /// The Secret as it is to be for `record`, from nothing or from the one that was found.
@@ -59,12 +83,13 @@ pub fn account(token: &ApiToken) -> String {
 /// # Errors
 /// Where a template can't be rendered.
 pub fn desired(
-    token: &ApiToken,
+    observed: &Observed,
     record: &TokenStatus,
     value: &TokenValue,
     found: Option<&FoundSecret>,
 ) -> Result<DesiredSecret, TemplateError> {
-    let data = data(token, record, value)?;
+    let token = observed.token.as_ref();
+    let data = data(token, record, value, previous_value(observed, record, found))?;
     let found = found.map(FoundSecret::object);
     let mut object = found.cloned().unwrap_or_else(|| new_secret(token));
     let mut changes = Vec::new();
@@ -83,7 +108,7 @@ pub fn desired(
     merge(
         "annotations",
         metadata.annotations.get_or_insert_default(),
-        annotations(token, record),
+        annotations(observed, record),
         &owned.annotations,
         &mut changes,
     );
@@ -123,10 +148,39 @@ fn new_secret(token: &ApiToken) -> Secret {
     }
 }
 
-fn data(token: &ApiToken, record: &TokenStatus, value: &TokenValue) -> Result<BTreeMap<String, String>, TemplateError> {
+/// The value that was replaced last and works on, where it is to be shown and a Secret of ours holds it.
+fn previous_value(observed: &Observed, record: &TokenStatus, found: Option<&FoundSecret>) -> Option<TokenValue> {
+    if !observed.token.spec.secret.include_previous {
+        return None;
+    }
+    let replaced = observed.current().filter(|current| current.hash != record.hash);
+    let replaced = replaced.map(|current| rotation::replaced(observed, current));
+    let recorded = observed.previous().iter().rev().cloned();
+    let mut working = replaced
+        .into_iter()
+        .chain(recorded)
+        .filter(|previous| !rotation::is_over(observed, previous));
+    let former = match &observed.former_secret {
+        ObservedSecret::Found(former) => Some(former),
+        ObservedSecret::Unchanged | ObservedSecret::Absent => None,
+    };
+    working.find_map(|previous| {
+        found
+            .into_iter()
+            .chain(former)
+            .find_map(|found| found.value_with_hash(previous.hash.as_deref()?))
+    })
+}
+
+fn data(
+    token: &ApiToken,
+    record: &TokenStatus,
+    value: &TokenValue,
+    previous: Option<TokenValue>,
+) -> Result<BTreeMap<String, String>, TemplateError> {
     let variables = Variables {
         token: value.expose(),
-        previous_token: "",
+        previous_token: previous.as_ref().map(TokenValue::expose).unwrap_or_default(),
         account: record.account.as_deref().unwrap_or_default(),
         id: record.id.as_deref().unwrap_or_default(),
         name: token.metadata.name.as_deref().unwrap_or_default(),
@@ -136,6 +190,9 @@ fn data(token: &ApiToken, record: &TokenStatus, value: &TokenValue) -> Result<BT
     let rendered = template::render(&token.spec.secret.template, &variables)?;
     let mut data: BTreeMap<String, String> = rendered.into_iter().map(|(key, text)| (key, text.to_string())).collect();
     data.insert(token.spec.secret.key.clone(), value.expose().to_owned());
+    if let Some(previous) = previous {
+        data.insert(names::PREVIOUS_TOKEN_KEY.to_owned(), previous.expose().to_owned());
+    }
     Ok(data)
 }
 
@@ -145,7 +202,8 @@ fn labels(token: &ApiToken) -> BTreeMap<String, String> {
     labels
 }
 
-fn annotations(token: &ApiToken, record: &TokenStatus) -> BTreeMap<String, String> {
+fn annotations(observed: &Observed, record: &TokenStatus) -> BTreeMap<String, String> {
+    let token = observed.token.as_ref();
     let mut annotations = token.spec.secret.annotations.clone();
     let time = |time: &Time| time.0.to_string();
     let ours = [
@@ -157,6 +215,12 @@ fn annotations(token: &ApiToken, record: &TokenStatus) -> BTreeMap<String, Strin
         (names::EXPIRES_AT_ANNOTATION, record.expires_at.as_ref().map(time)),
     ];
     annotations.extend(ours.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    let leaked = observed
+        .current()
+        .filter(|current| rotation::is_leak(observed) && current.hash != record.hash);
+    if let Some(hash) = leaked.and_then(|leaked| leaked.hash.clone()) {
+        annotations.insert(names::ENDED_ANNOTATION.to_owned(), hash);
+    }
     annotations
 }
 

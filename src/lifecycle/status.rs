@@ -1,18 +1,24 @@
 //! Composes the status that a pass ends with.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    observed::Observed,
-    plan::{Notice, Plan, Rest},
+    observed::{FoundSecret, Observed},
+    plan::{Failure, FailureKind, Notice, OrphanReason, Plan, Rest},
+    remote,
+    rotation::{self, Cause},
     schedule, secret,
 };
-use crate::api::{
-    ApiTokenStatus,
-    api_token::{AvailableActions, ObservedState, SecretStatus, TokenStatus},
-    conditions::{self, ConditionType, Reason},
-    names,
+use crate::{
+    api::{
+        ApiTokenStatus,
+        api_token::{AvailableActions, ObservedState, Pending, SecretStatus, TokenStatus},
+        bounds,
+        conditions::{self, ConditionType, Reason},
+        names,
+    },
+    token_value,
 };
 
 /// A status in the making: what stands there, changed field by field.
@@ -24,16 +30,33 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Begins with the status that stands there.
+    /// Begins with the status that stands there; overlaps that end early end now.
     pub fn new(observed: &'a Observed) -> Self {
         let mut draft = Self {
             observed,
             status: observed.token.status.clone().unwrap_or_default(),
             notices: Vec::new(),
         };
+        for previous in &mut draft.status.previous {
+            if rotation::is_over(observed, previous) {
+                previous.revoke_at = Time(previous.revoke_at.0.min(observed.now));
+            }
+        }
         conditions::remove(&mut draft.status.conditions, ConditionType::Paused);
         draft.begin_conditions();
+        draft.tell_orphans();
         draft
+    }
+
+    fn tell_orphans(&mut self) {
+        for orphan in &self.observed.orphaned {
+            let (id, reason) = (&orphan.id, orphan.reason.as_str());
+            self.notice(
+                orphan.reason != OrphanReason::Retained,
+                "Orphaned",
+                format!("Token {id} stays at the issuer ({reason}): see status.orphans of the issuer"),
+            );
+        }
     }
 
     /// Every condition is always there, so that nobody waits for one that never comes.
@@ -45,12 +68,13 @@ impl<'a> Draft<'a> {
             (ConditionType::Active, Reason::Pending, "no token was issued yet"),
         ] {
             if conditions::find(&self.status.conditions, type_).is_none() {
-                self.set(type_, false, reason, message);
+                self.condition(type_, false, reason, message);
             }
         }
     }
 
-    fn set(&mut self, type_: ConditionType, status: bool, reason: Reason, message: impl Into<String>) {
+    /// Sets a condition, of the present generation and time.
+    pub fn condition(&mut self, type_: ConditionType, status: bool, reason: Reason, message: impl Into<String>) {
         let generation = self.observed.token.metadata.generation;
         conditions::set(
             &mut self.status.conditions,
@@ -66,9 +90,9 @@ impl<'a> Draft<'a> {
     /// All is as declared.
     pub fn ready(&mut self, message: impl Into<String>) {
         self.status.failures = None;
-        self.set(ConditionType::Ready, true, Reason::Ready, message);
-        self.set(ConditionType::Reconciling, false, Reason::Ready, "");
-        self.set(ConditionType::Stalled, false, Reason::Ready, "");
+        self.condition(ConditionType::Ready, true, Reason::Ready, message);
+        self.condition(ConditionType::Reconciling, false, Reason::Ready, "");
+        self.condition(ConditionType::Stalled, false, Reason::Ready, "");
     }
 
     /// Something is not as declared.
@@ -76,14 +100,14 @@ impl<'a> Draft<'a> {
         let message = message.into();
         let stalled = reason.stalls();
         self.warn_once(reason, &message);
-        self.set(ConditionType::Ready, false, reason, message.clone());
+        self.condition(ConditionType::Ready, false, reason, message.clone());
         let (reconciling, stuck) = if stalled {
             (String::new(), message)
         } else {
             (message, String::new())
         };
-        self.set(ConditionType::Reconciling, !stalled, reason, reconciling);
-        self.set(ConditionType::Stalled, stalled, reason, stuck);
+        self.condition(ConditionType::Reconciling, !stalled, reason, reconciling);
+        self.condition(ConditionType::Stalled, stalled, reason, stuck);
     }
 
     /// A Warning when Ready comes to be False for a reason that a person should see.
@@ -97,12 +121,12 @@ impl<'a> Draft<'a> {
 
     /// Whether the token works now.
     pub fn active(&mut self, works: bool, reason: Reason, message: &str) {
-        self.set(ConditionType::Active, works, reason, message);
+        self.condition(ConditionType::Active, works, reason, message);
     }
 
     /// How the Secret stands.
     pub fn secret_synced(&mut self, synced: bool, reason: Reason, message: impl Into<String>) {
-        self.set(ConditionType::SecretSynced, synced, reason, message);
+        self.condition(ConditionType::SecretSynced, synced, reason, message);
     }
 
     /// The state that was observed, what it means for the condition Active, and what can be done next.
@@ -138,7 +162,7 @@ impl<'a> Draft<'a> {
 
     /// The token that is current from now on.
     pub fn token(&mut self, record: TokenStatus) {
-        self.set(
+        self.condition(
             ConditionType::Issued,
             true,
             Reason::Issued,
@@ -151,10 +175,10 @@ impl<'a> Draft<'a> {
     }
 
     /// The Secret as it was found or written in this pass.
-    pub fn secret_ref(&mut self, resource_version: Option<&str>) {
+    pub fn secret_ref(&mut self, found: &FoundSecret) {
         self.status.secret_ref = Some(SecretStatus {
-            name: secret::name(&self.observed.token).to_owned(),
-            resource_version: resource_version.map(str::to_owned),
+            name: found.object().metadata.name.clone().unwrap_or_default(),
+            resource_version: found.resource_version().map(str::to_owned),
         });
     }
 
@@ -167,18 +191,170 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// A step failed: the next try is later each time.
-    pub fn failed(mut self, message: &str) -> Plan {
-        let uid = self.observed.token.metadata.uid.as_deref().unwrap_or_default();
-        let failures = schedule::failed_again(self.status.failures.as_ref(), uid, self.observed.now);
-        let next = failures.next_retry_at.as_ref().map(|Time(at)| *at);
-        if failures.count == 1 {
-            self.notice(true, "SecretWriteFailed", message);
+    /// A replacement begins.
+    pub fn begins(&mut self, cause: Cause) {
+        let why = cause.as_str();
+        if cause == Cause::First {
+            return self.not_ready(Reason::Progressing, "the token is being made");
         }
+        self.not_ready(Reason::Progressing, format!("a new token is being issued ({why})"));
+        if matches!(cause, Cause::SecretMissing | Cause::ValueChanged | Cause::LaterEnd) {
+            self.secret_synced(false, Reason::Missing, format!("the Secret gets a new value ({why})"));
+        }
+    }
+
+    /// The number of the next try, counted.
+    pub fn next_attempt(&mut self) -> i64 {
+        let attempt = next_attempt(Some(&self.status));
+        self.status.attempts = Some(attempt);
+        attempt
+    }
+
+    /// Takes out the replaced tokens that are ended.
+    pub fn drop_ended(&mut self) {
+        let observed = self.observed;
+        self.status.previous.retain(|previous| rotation::still_counts(observed, previous));
+    }
+
+    /// Records and tells that another token is current than before. The replaced one is recorded until
+    /// it is ended; at the built-in issuer one without an overlap ends by being recorded no more.
+    pub fn promote(&mut self, token: &TokenStatus) {
+        let before = self.observed.current();
+        let attempt = self.status.pending.take();
+        match before {
+            Some(before) if before.id == token.id && before.hash == token.hash => {}
+            Some(before) => self.rotated(before, token, attempt),
+            None => self.issued(token),
+        }
+    }
+
+    fn rotated(&mut self, before: &TokenStatus, token: &TokenStatus, attempt: Option<Pending>) {
+        let (reason, request) = attempt.map_or((String::new(), None), |attempt| (attempt.reason, attempt.request));
+        let replaced = rotation::replaced(self.observed, before);
+        let overlap = replaced.revoke_at.0.duration_since(self.observed.now);
+        if self.observed.is_remote() || overlap.is_positive() {
+            self.status.previous.push(replaced);
+            self.status.previous.sort_by_key(|previous| previous.revoke_at.0);
+            let surplus = self.status.previous.len().saturating_sub(bounds::PREVIOUS);
+            self.status.previous.drain(..surplus);
+        }
+        self.status.rotations = Some(self.status.rotations.unwrap_or(0) + 1);
+        self.status.last_rotation_at = Some(Time(self.observed.now));
+        if request.is_some() {
+            self.status.last_rotation_request = request;
+        }
+        let old = before.id.as_deref().unwrap_or_default();
+        let message = self.says_where(&format!(
+            "Token {} replaced {old} ({reason})",
+            token.id.as_deref().unwrap_or_default()
+        ));
+        self.notice(false, "Rotated", format!("{message}{}", says_overlap(&reason, overlap)));
+        self.status.last_rotation_reason = Some(reason);
+    }
+
+    fn issued(&mut self, token: &TokenStatus) {
+        let made = self.observed.fresh.as_ref().map_or(1, |fresh| fresh.attempt);
+        self.status.attempts = Some(self.status.attempts.unwrap_or(0).max(made));
+        // A request that came with the object asks for nothing more than what was just made.
+        self.status.last_rotation_request = rotation::request(self.observed);
+        let adopted = self.observed.token.spec.adopt.is_some() && self.observed.fresh.is_none();
+        let (reason, verb) = if adopted { ("Adopted", "Took over") } else { ("Issued", "Issued") };
+        let message = self.says_where(&format!("{verb} token {}", token.id.as_deref().unwrap_or_default()));
+        self.notice(false, reason, message);
+    }
+
+    fn says_where(&self, what: &str) -> String {
+        let token = &self.observed.token;
+        format!(
+            "{what}; its value is in Secret {}, key {}",
+            secret::name(token),
+            token.spec.secret.key
+        )
+    }
+
+    /// The next date at which something is due for the current token: its rotation, its end, the end of
+    /// an overlap, a look at the issuer. Tells ahead of an end that nothing will put off.
+    pub fn next_date(&mut self, state: ObservedState) -> Option<Timestamp> {
+        let observed = self.observed;
+        let token = self.status.token.clone()?;
+        let rotates = rotation::next(observed, &token).filter(|_| state == ObservedState::Active);
+        self.status.next_rotation_at = rotates.map(|(at, _)| Time(at));
+        let end = token.expires_at.as_ref().map(|Time(at)| *at);
+        let warning = end
+            .filter(|_| rotates.is_none() && state == ObservedState::Active)
+            .and_then(|end| self.warn_of_end(&token, end));
+        let overlaps = self
+            .status
+            .previous
+            .iter()
+            .map(|previous| rotation::end_of_overlap(observed, previous));
+        let poll = observed.is_remote().then(|| remote::next_poll(observed));
+        let dates = rotates
+            .map(|(at, _)| at)
+            .into_iter()
+            .chain(end)
+            .chain(warning)
+            .chain(overlaps)
+            .chain(poll);
+        dates.min()
+    }
+
+    /// Warns of the end once it is near; else says when to.
+    fn warn_of_end(&mut self, token: &TokenStatus, end: Timestamp) -> Option<Timestamp> {
+        let issued_at = token.issued_at.as_ref().map_or(self.observed.now, |Time(at)| *at);
+        let warn_at = schedule::warning(issued_at, end);
+        if warn_at > self.observed.now {
+            return Some(warn_at);
+        }
+        let told = conditions::find(&self.observed.status()?.conditions, ConditionType::Active)
+            .is_some_and(|active| active.reason == Reason::Expiring.as_str());
+        let message = format!("the token works until {end} and nothing rotates it: give it a later end, or set spec.rotation");
+        self.active(true, Reason::Expiring, &message);
+        if !told {
+            self.notice(true, Reason::Expiring.as_str(), message);
+        }
+        None
+    }
+
+    /// A step failed: the next try is later each time, or comes with a change that can heal it.
+    pub fn failed(mut self, failure: &Failure) -> Plan {
+        let uid = self.observed.token.metadata.uid.as_deref().unwrap_or_default();
+        let mut failures = schedule::failed_again(self.status.failures.as_ref(), uid, self.observed.now);
+        failures.situation = situation(self.observed);
+        let first = failures.count == 1;
+        let message = failure.message.as_str();
+        match failure.kind {
+            FailureKind::Secret => {
+                if first {
+                    self.notice(true, "SecretWriteFailed", message);
+                }
+                self.not_ready(Reason::Progressing, message);
+                self.secret_synced(false, Reason::WriteFailed, message);
+            }
+            FailureKind::Transient { reason, retry_after } => {
+                let asked = schedule::later(self.observed.now, retry_after.unwrap_or_default());
+                failures.next_retry_at = failures.next_retry_at.map(|Time(at)| Time(at.max(schedule::to_second(asked))));
+                self.nothing_was_made();
+                self.not_ready(reason, message);
+            }
+            FailureKind::Permanent { reason } => {
+                failures.next_retry_at = None;
+                self.nothing_was_made();
+                self.not_ready(reason, message);
+            }
+            FailureKind::Ambiguous => self.not_ready(Reason::OutcomeUnknown, message),
+            FailureKind::Ledger => self.not_ready(Reason::Deleting, message),
+        }
+        let next = failures.next_retry_at.as_ref().map(|Time(at)| *at);
         self.status.failures = Some(failures);
-        self.not_ready(Reason::Progressing, message);
-        self.secret_synced(false, Reason::WriteFailed, message);
         self.rest(next)
+    }
+
+    /// The issuer answered that it made no token: the attempt that was in hand is over.
+    fn nothing_was_made(&mut self) {
+        if self.observed.intent_in_hand.is_some() {
+            self.status.pending = None;
+        }
     }
 
     /// Ends the pass with this status.
@@ -216,6 +392,34 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// The number of the next try.
+pub fn next_attempt(status: Option<&ApiTokenStatus>) -> i64 {
+    status.and_then(|status| status.attempts).unwrap_or(0) + 1
+}
+
+/// A fingerprint of what can heal a failure beside a change of the spec: issuer, credential, request.
+pub fn situation(observed: &Observed) -> Option<String> {
+    let issuer = observed.issuer.as_ref().ok()?;
+    let request = rotation::request(observed).unwrap_or_default();
+    let text = format!("{}\n{}\n{request}", issuer.reference.name, issuer.version);
+    Some(token_value::hash(text.as_bytes()).chars().take(16).collect())
+}
+
+/// Consumers pick a new value up with a delay: says where the overlap leaves them too little time.
+fn says_overlap(reason: &str, overlap: SignedDuration) -> String {
+    let scheduled = reason == Cause::Interval.as_str() || reason == Cause::BeforeExpiry.as_str();
+    if overlap.is_positive() && !(scheduled && overlap < rotation::SHORT_OVERLAP) {
+        return format!("; the old one works for another {overlap:#}");
+    }
+    if scheduled {
+        return format!(
+            "; the old one works for another {overlap:#} only, and consumers may read a Secret up to a minute late: \
+             set spec.rotation.overlap to 2m or more"
+        );
+    }
+    "; the old one works no more".to_owned()
+}
+
 /// What can be done with a token in that state.
 fn available_actions(state: ObservedState) -> AvailableActions {
     let (active, suspended) = (state == ObservedState::Active, state == ObservedState::Suspended);
@@ -223,8 +427,7 @@ fn available_actions(state: ObservedState) -> AvailableActions {
         activate: suspended,
         suspend: active,
         revoke: active || suspended,
-        // A request for a rotation is refused until rotation is there.
-        rotate: false,
+        rotate: active,
         delete: true,
     }
 }

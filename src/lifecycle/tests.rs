@@ -12,18 +12,18 @@ use k8s_openapi::{
 };
 
 use super::{
-    FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Plan, Rest, Step, decide,
-    plan::Failure, same_but_for_foreign_changes,
+    Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Plan, Rest, Step, Terms,
+    decide, plan::Failure, same_but_for_foreign_changes,
 };
 use crate::{
     api::{
         ApiToken, ApiTokenSpec, ApiTokenStatus, Duration, IssuerKind, IssuerRef, IssuerSpec,
-        api_token::{DesiredState, ObservedState, Rotation, SecretDeletionPolicy, SuspendPolicy},
+        api_token::{DesiredState, ObservedState, SecretDeletionPolicy},
         conditions::{self, ConditionType},
         issuer::{BuiltinIssuer, IssuerPolicy},
         names,
     },
-    issuers::{IssuedToken, builtin},
+    issuers::{Capabilities, IssuedToken, builtin},
     token_value::TokenValue,
 };
 
@@ -62,17 +62,35 @@ fn situation() -> Observed {
                 builtin: Some(BuiltinIssuer::default()),
                 ..Default::default()
             },
+            capabilities: Some(Capabilities::BUILTIN),
+            version: "1".into(),
+            timeout: SignedDuration::from_secs(30),
             readiness: IssuerReadiness::Ready,
             held: true,
             namespace_allowed: true,
+            busy: false,
         }),
         namespace_ends: false,
         secret: ObservedSecret::Absent,
+        former_secret: ObservedSecret::Unchanged,
         secret_promised_to: None,
+        adoptee: Adoptee::Unread,
+        view: None,
+        polled_at: None,
+        others_ids: Default::default(),
+        intent_in_hand: None,
         fresh: None,
+        updated: false,
+        orphaned: Vec::new(),
         repaired: Vec::new(),
         failure: None,
-        propagation_delay: SignedDuration::from_secs(2),
+        terms: Terms {
+            cluster: "0123abcd".into(),
+            propagation_delay: SignedDuration::from_secs(2),
+            poll_interval: SignedDuration::from_mins(10),
+            revoke_deadline: SignedDuration::from_mins(15),
+            started_at: at("2029-12-31T00:00:00Z"),
+        },
         now: at(NOW),
     }
 }
@@ -109,12 +127,12 @@ impl Observed {
         self
     }
 
-    fn status(&self) -> &ApiTokenStatus {
+    fn recorded(&self) -> &ApiTokenStatus {
         self.token.status.as_ref().unwrap()
     }
 
     fn condition(&self, type_: ConditionType) -> (bool, &str) {
-        let condition = conditions::find(&self.status().conditions, type_).unwrap();
+        let condition = conditions::find(&self.recorded().conditions, type_).unwrap();
         (condition.status == "True", &condition.reason)
     }
 
@@ -162,7 +180,10 @@ fn take(observed: &mut Observed, step: Step) {
             observed.fresh = Some(IssuedToken {
                 value: value(u64::try_from(attempt).unwrap()),
                 id: super::token_id(observed, attempt),
+                name: None,
+                attempt,
                 issued_at: observed.now,
+                expires_at: None,
             });
         }
         Step::CreateSecret(secret) => observed.secret = stored(&secret),
@@ -170,8 +191,8 @@ fn take(observed: &mut Observed, step: Step) {
             observed.secret = stored(&secret);
             observed.repaired = changes;
         }
-        Step::DeleteSecret { .. } => observed.secret = ObservedSecret::Absent,
-        Step::ReadSecret => panic!("the test must say what the Secret holds"),
+        Step::DeleteSecret(_) => observed.secret = ObservedSecret::Absent,
+        step => panic!("the test must say what {} leads to", step.name()),
     }
 }
 
@@ -185,8 +206,8 @@ fn apply(observed: &mut Observed, rest: Rest) {
 
 /// The Secret of an issued token as it stands in the cluster.
 fn secret_of(observed: &Observed, seed: u64) -> FoundSecret {
-    let record = observed.status().token.clone().unwrap();
-    let desired = super::secret::desired(&observed.token, &record, &value(seed), None).unwrap();
+    let record = observed.recorded().token.clone().unwrap();
+    let desired = super::secret::desired(observed, &record, &value(seed), None).unwrap();
     let ObservedSecret::Found(found) = stored(&desired.secret) else {
         unreachable!()
     };
@@ -225,7 +246,7 @@ fn a_first_token_is_made_written_and_then_recorded() {
     for type_ in [ConditionType::Reconciling, ConditionType::Stalled] {
         assert!(!observed.condition(type_).0, "{type_:?}");
     }
-    let status = observed.status();
+    let status = observed.recorded();
     let token = status.token.as_ref().unwrap();
     assert_eq!(token.hash, Some(value(1).hash()));
     assert_eq!(token.hint, Some(value(1).hint()));
@@ -248,7 +269,7 @@ fn a_token_as_declared_plans_nothing() {
         let mut observed = situation();
         observed.edit(|token| token.spec = spec);
         run(&mut observed);
-        let before = observed.status().clone();
+        let before = observed.recorded().clone();
         // What a restart sees, and what a second look at a Secret that is as declared sees.
         let found = secret_of(&observed, 1);
         for secret in [ObservedSecret::Unchanged, ObservedSecret::Found(found)] {
@@ -269,8 +290,8 @@ fn a_crash_after_the_secret_loses_and_doubles_nothing() {
     observed.now = at("2030-01-01T00:05:00Z");
     assert_eq!(run(&mut observed), ["Issued"], "no second token, no second write");
     assert_eq!(
-        observed.status().token,
-        first.status().token,
+        observed.recorded().token,
+        first.recorded().token,
         "the same value, with the time of its first issue"
     );
 }
@@ -434,19 +455,19 @@ fn drift_in_the_secret_is_put_right_and_foreign_keys_survive() {
         let mut observed = situation();
         observed.edit(|token| token.spec.secret.template = [("URL".to_owned(), "https://x:{{ token }}@example.com".to_owned())].into());
         run(&mut observed);
-        let hash = observed.status().token.clone().unwrap().hash;
+        let hash = observed.recorded().token.clone().unwrap().hash;
         observed.secret = changed(&observed, change);
         let theirs = found_mut(&mut observed).bytes("theirs").map(<[u8]>::to_vec);
         assert_eq!(run(&mut observed), expected, "{why}");
         assert_eq!(found_mut(&mut observed).bytes("theirs").map(<[u8]>::to_vec), theirs, "{why}");
-        assert_eq!(observed.status().token.clone().unwrap().hash, hash, "{why}: the value stays");
+        assert_eq!(observed.recorded().token.clone().unwrap().hash, hash, "{why}: the value stays");
     }
 }
 
 #[test]
 fn a_foreign_change_alone_causes_no_write() {
     let mut observed = issued();
-    let before = observed.status().clone();
+    let before = observed.recorded().clone();
     observed.secret = changed(&observed, |secret| secret.metadata.resource_version = Some("999".into()));
     assert!(same_but_for_foreign_changes(&before, &rest(&observed).status));
 }
@@ -490,7 +511,7 @@ fn a_lost_value_is_announced_before_consumers_see_the_new_one() {
             }),
         };
         assert_eq!(run(&mut observed), ["issue"], "{why}: announced, not written");
-        let status = observed.status();
+        let status = observed.recorded();
         let pending = status.pending.clone().unwrap();
         assert_eq!(
             (pending.hash, pending.attempt, pending.reason.as_str()),
@@ -518,7 +539,7 @@ fn a_lost_value_is_announced_before_consumers_see_the_new_one() {
         observed.now = at("2030-01-01T01:00:02Z");
         let done = run(&mut observed);
         assert_eq!(done.last().map(String::as_str), Some("Rotated"), "{why}: {done:?}");
-        let status = observed.status();
+        let status = observed.recorded();
         assert_eq!(status.token.clone().unwrap().hash, Some(value(2).hash()), "{why}");
         assert_eq!(
             (status.rotations, status.attempts, status.pending.is_none()),
@@ -538,9 +559,9 @@ fn a_crash_in_a_replacement_ends_with_one_token() {
     let written = {
         let record = crate::api::api_token::TokenStatus {
             id: Some("0123456789-2".into()),
-            ..observed.status().token.clone().unwrap()
+            ..observed.recorded().token.clone().unwrap()
         };
-        super::secret::desired(&observed.token, &record, &value(2), None).unwrap().secret
+        super::secret::desired(&observed, &record, &value(2), None).unwrap().secret
     };
 
     let mut lost = situation().with(|situation| situation.token = observed.token.clone());
@@ -548,7 +569,7 @@ fn a_crash_in_a_replacement_ends_with_one_token() {
     assert_eq!(next_step(&lost), None, "it may be another operator's, which is about to write it");
     lost.now = at("2030-01-01T01:00:07Z");
     assert_eq!(run(&mut lost), ["issue"]);
-    assert_eq!(lost.status().pending.clone().unwrap().attempt, 3, "announced anew");
+    assert_eq!(lost.recorded().pending.clone().unwrap().attempt, 3, "announced anew");
 
     let mut cut = situation().with(|situation| situation.token = observed.token.clone());
     cut.now = at("2030-01-01T01:00:09Z");
@@ -558,8 +579,8 @@ fn a_crash_in_a_replacement_ends_with_one_token() {
         !done.contains(&"issue".to_owned()),
         "the Secret holds the announced value: {done:?}"
     );
-    assert_eq!(cut.status().token.clone().unwrap().hash, Some(value(2).hash()));
-    assert_eq!((cut.status().rotations, cut.status().pending.is_none()), (Some(1), true));
+    assert_eq!(cut.recorded().token.clone().unwrap().hash, Some(value(2).hash()));
+    assert_eq!((cut.recorded().rotations, cut.recorded().pending.is_none()), (Some(1), true));
 }
 
 #[test]
@@ -571,9 +592,9 @@ fn suspension_holds_a_token_back_and_activation_lets_it_work_again() {
     assert_eq!(observed.condition(ConditionType::Active), (false, "Suspended"));
     observed.respec(|spec| spec.state = DesiredState::Active);
     assert_eq!(run(&mut observed), ["Activated"]);
-    assert_eq!(observed.status().state, Some(ObservedState::Active));
+    assert_eq!(observed.recorded().state, Some(ObservedState::Active));
     assert_eq!(
-        observed.status().token.clone().unwrap().hash,
+        observed.recorded().token.clone().unwrap().hash,
         Some(value(1).hash()),
         "the same value"
     );
@@ -592,7 +613,7 @@ fn a_suspended_token_gets_no_new_value_until_it_is_activated() {
     observed.respec(|spec| spec.state = DesiredState::Active);
     assert_eq!(run(&mut observed), ["issue"]);
     assert_eq!(
-        observed.status().state,
+        observed.recorded().state,
         Some(ObservedState::Suspended),
         "until the new value is there"
     );
@@ -604,7 +625,7 @@ fn a_token_created_suspended_is_issued_and_denied() {
     observed.edit(|token| token.spec.state = DesiredState::Suspended);
     assert_eq!(run(&mut observed), ["issue", "create_secret", "Issued"]);
     assert_eq!(
-        (observed.status().state, observed.ready().0),
+        (observed.recorded().state, observed.ready().0),
         (Some(ObservedState::Suspended), true)
     );
 }
@@ -622,7 +643,7 @@ fn revoking_ends_the_secret_before_the_status_says_so() {
         observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
         assert_eq!(run(&mut observed), expected);
         assert_eq!(
-            (observed.status().state, observed.ready()),
+            (observed.recorded().state, observed.ready()),
             (Some(ObservedState::Revoked), (true, "Ready"))
         );
         assert_eq!(observed.condition(ConditionType::SecretSynced), (false, synced));
@@ -651,8 +672,8 @@ fn a_token_created_revoked_or_past_its_end_is_never_issued() {
         observed.edit(|token| change(&mut token.spec));
         let done = run(&mut observed);
         assert!(!done.contains(&"issue".to_owned()), "{done:?}");
-        assert_eq!((observed.status().state, observed.ready()), (Some(state), ready));
-        assert!(observed.status().token.is_none());
+        assert_eq!((observed.recorded().state, observed.ready()), (Some(state), ready));
+        assert!(observed.recorded().token.is_none());
     }
 }
 
@@ -661,12 +682,18 @@ fn a_token_expires_at_its_time_and_lives_again_only_with_a_new_value() {
     let mut observed = situation();
     observed.edit(|token| token.spec.lifetime = hours("1h"));
     run(&mut observed);
+    assert_eq!(rest(&observed).look_again_at, Some(at("2030-01-01T00:40:00Z")));
+
+    observed.now = at("2030-01-01T00:40:00Z");
+    assert_eq!(run(&mut observed), ["Expiring"], "told ahead, since nothing rotates it");
+    assert_eq!(observed.condition(ConditionType::Active), (true, "Expiring"));
     assert_eq!(rest(&observed).look_again_at, Some(at("2030-01-01T01:00:00Z")));
+    assert!(run(&mut observed).is_empty(), "told once");
 
     observed.now = at("2030-01-01T01:00:00Z");
     assert_eq!(run(&mut observed), ["update_secret", "Expired"]);
     assert_eq!(
-        (observed.status().state, observed.ready()),
+        (observed.recorded().state, observed.ready()),
         (Some(ObservedState::Expired), (false, "Expired"))
     );
     assert!(observed.condition(ConditionType::Stalled).0);
@@ -676,18 +703,18 @@ fn a_token_expires_at_its_time_and_lives_again_only_with_a_new_value() {
     observed.respec(|spec| spec.lifetime = hours("2h"));
     assert_eq!(run(&mut observed), ["issue"]);
     assert_eq!(
-        observed.status().state,
+        observed.recorded().state,
         Some(ObservedState::Expired),
         "the old value never works again"
     );
     observed.now = at("2030-01-01T01:00:02Z");
     assert_eq!(run(&mut observed).last().map(String::as_str), Some("Rotated"));
-    let token = observed.status().token.clone().unwrap();
+    let token = observed.recorded().token.clone().unwrap();
     assert_eq!(
         (token.hash, token.expires_at),
         (Some(value(2).hash()), Some(Time(at("2030-01-01T03:00:00Z"))))
     );
-    assert_eq!(observed.status().state, Some(ObservedState::Active));
+    assert_eq!(observed.recorded().state, Some(ObservedState::Active));
 }
 
 /// An issued token that has expired, with its Secret as it stands in the cluster.
@@ -712,7 +739,7 @@ fn an_expired_value_is_never_accepted_again_whatever_its_secret_says() {
             observed.respec(|spec| spec.state = DesiredState::Suspended);
             run(observed);
             assert_eq!(
-                observed.status().state,
+                observed.recorded().state,
                 Some(ObservedState::Expired),
                 "a suspended value could be activated"
             );
@@ -725,7 +752,7 @@ fn an_expired_value_is_never_accepted_again_whatever_its_secret_says() {
         change(&mut observed);
         assert_eq!(run(&mut observed), ["issue"], "{why}");
         assert_ne!(
-            observed.status().state,
+            observed.recorded().state,
             Some(ObservedState::Active),
             "{why}: not before the new value is there"
         );
@@ -736,7 +763,7 @@ fn an_expired_value_is_never_accepted_again_whatever_its_secret_says() {
 fn the_mark_of_an_ended_value_outlives_it() {
     let mut observed = expired();
     let version = found_mut(&mut observed).resource_version().map(str::to_owned);
-    let recorded = observed.status().secret_ref.clone().unwrap();
+    let recorded = observed.recorded().secret_ref.clone().unwrap();
     assert_eq!(recorded.resource_version, version, "the Secret is not read again for its own mark");
     replace_found(&mut observed, |secret| {
         secret.metadata.managed_fields = Some(vec![
@@ -771,7 +798,7 @@ fn a_revoked_token_stays_revoked_whatever_the_spec_says() {
     observed.now = at("2030-01-01T01:00:00Z");
     observed.respec(|spec| spec.state = DesiredState::Active);
     assert!(run(&mut observed).is_empty());
-    assert_eq!(observed.status().state, Some(ObservedState::Revoked));
+    assert_eq!(observed.recorded().state, Some(ObservedState::Revoked));
 }
 
 #[test]
@@ -784,7 +811,7 @@ fn a_changed_lifetime_needs_no_new_value() {
         ["update_secret", "SecretUpdated"],
         "the Secret says when its value ends"
     );
-    let token = observed.status().token.clone().unwrap();
+    let token = observed.recorded().token.clone().unwrap();
     assert_eq!(
         (token.hash, token.expires_at),
         (Some(value(1).hash()), Some(Time(at("2030-01-03T00:00:00Z"))))
@@ -826,30 +853,18 @@ fn what_stands_in_the_way_is_said_and_nothing_is_issued() {
             Box::new(|o| o.issuer_mut().readiness = IssuerReadiness::Unreadable("why".into())),
             false,
         ),
-        ("NotSupported", Box::new(|o| o.issuer_mut().spec.builtin = None), true),
+        ("NotSupported", Box::new(|o| o.issuer_mut().capabilities = None), true),
         (
-            "NotSupported",
-            Box::new(|o| o.edit(|t| t.spec.rotation = Some(Rotation::default()))),
+            "SuspendNotSupported",
+            Box::new(|o| {
+                o.edit(|t| t.spec.state = DesiredState::Suspended);
+                o.issuer_mut().capabilities.as_mut().unwrap().suspend = false;
+            }),
             true,
         ),
         (
-            "NotSupported",
+            "AdoptionFailed",
             Box::new(|o| o.edit(|t| t.spec.adopt = Some(Default::default()))),
-            true,
-        ),
-        (
-            "NotSupported",
-            Box::new(|o| o.edit(|t| t.spec.suspend_policy = SuspendPolicy::Withdraw)),
-            true,
-        ),
-        (
-            "NotSupported",
-            Box::new(|o| o.edit(|t| t.spec.secret.include_previous = true)),
-            true,
-        ),
-        (
-            "NotSupported",
-            Box::new(|o| o.edit(|t| t.metadata.annotations = Some([(names::ROTATE_REQUESTED_AT_ANNOTATION.into(), "1".into())].into()))),
             true,
         ),
         (
@@ -929,14 +944,14 @@ fn what_stands_in_the_way_is_said_and_nothing_is_issued() {
         assert_eq!(done, [reason], "case {number}: a Warning and nothing else");
         assert_eq!(observed.condition(ConditionType::Stalled).0, stalled, "case {number} {reason}");
         assert_eq!(observed.condition(ConditionType::Reconciling).0, !stalled, "case {number} {reason}");
-        let message = &conditions::find(&observed.status().conditions, ConditionType::Ready)
+        let message = &conditions::find(&observed.recorded().conditions, ConditionType::Ready)
             .unwrap()
             .message;
         assert!(
             message.contains(": ") && !message.is_empty(),
             "case {number}: says what to do: {message}"
         );
-        assert!(observed.status().token.is_none() && observed.status().state == Some(ObservedState::Pending));
+        assert!(observed.recorded().token.is_none() && observed.recorded().state == Some(ObservedState::Pending));
         assert!(run(&mut observed).is_empty(), "case {number}: said once");
 
         let healed = situation().with(|healthy| {
@@ -970,17 +985,17 @@ fn what_heals_after_a_changed_spec_is_looked_at_again() {
 fn nothing_stands_in_the_way_of_ending_a_token() {
     let blocked: [fn(&mut Observed); 3] = [
         |observed| observed.issuer = Err(IssuerProblem::NoDefault),
-        |observed| observed.edit(|token| token.spec.rotation = Some(Rotation::default())),
+        |observed| observed.edit(|token| token.spec.parameters = Some(Default::default())),
         |observed| observed.issuer_mut().namespace_allowed = false,
     ];
     for block in blocked {
         let mut observed = issued().respecced(|spec| spec.state = DesiredState::Suspended).with(block);
         run(&mut observed);
-        assert_eq!(observed.status().state, Some(ObservedState::Suspended));
+        assert_eq!(observed.recorded().state, Some(ObservedState::Suspended));
         observed.respec(|spec| spec.state = DesiredState::Revoked);
         observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
         run(&mut observed);
-        assert_eq!(observed.status().state, Some(ObservedState::Revoked));
+        assert_eq!(observed.recorded().state, Some(ObservedState::Revoked));
     }
 }
 
@@ -1020,12 +1035,10 @@ fn what_passes_by_itself_is_not_worth_a_write_in_the_first_seconds() {
 fn failures_are_counted_tried_later_and_forgotten_after_a_success() {
     let mut observed = situation();
     for count in 1..=3 {
-        observed.failure = Some(Failure {
-            message: "could not write".into(),
-        });
+        observed.failure = Some(Failure::of_secret("could not write"));
         let done = run(&mut observed);
         assert_eq!(done.is_empty(), count > 1, "told once");
-        let failures = observed.status().failures.clone().unwrap();
+        let failures = observed.recorded().failures.clone().unwrap();
         assert_eq!(failures.count, count);
         assert_eq!(observed.ready(), (false, "Progressing"));
         let Time(retry_at) = failures.next_retry_at.unwrap();
@@ -1033,15 +1046,13 @@ fn failures_are_counted_tried_later_and_forgotten_after_a_success() {
         observed.now = retry_at;
     }
     run(&mut observed);
-    assert_eq!((observed.ready(), observed.status().failures.clone()), ((true, "Ready"), None));
+    assert_eq!((observed.ready(), observed.recorded().failures.clone()), ((true, "Ready"), None));
 }
 
 #[test]
 fn a_changed_spec_is_tried_at_once_after_a_failure() {
     let mut observed = situation();
-    observed.failure = Some(Failure {
-        message: "could not write".into(),
-    });
+    observed.failure = Some(Failure::of_secret("could not write"));
     run(&mut observed);
     assert_eq!(next_step(&observed), None);
     observed.respec(|spec| spec.secret.name = Some("other".into()));
@@ -1054,16 +1065,16 @@ fn pausing_stops_everything_and_keeps_what_was_last_observed() {
     observed.edit(|token| token.metadata.annotations = Some([(names::PAUSED_ANNOTATION.into(), "true".into())].into()));
     assert!(run(&mut observed).is_empty());
     assert_eq!(
-        (observed.ready(), observed.status().state),
+        (observed.ready(), observed.recorded().state),
         ((true, "Ready"), Some(ObservedState::Active))
     );
     assert_eq!(observed.condition(ConditionType::Paused), (true, "Paused"));
-    assert_eq!(observed.status().observed_generation, Some(1), "nobody acted on the new spec");
+    assert_eq!(observed.recorded().observed_generation, Some(1), "nobody acted on the new spec");
     observed.edit(|token| token.metadata.annotations = None);
     observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
     run(&mut observed);
-    assert!(conditions::find(&observed.status().conditions, ConditionType::Paused).is_none());
-    assert_eq!(observed.status().state, Some(ObservedState::Suspended));
+    assert!(conditions::find(&observed.recorded().conditions, ConditionType::Paused).is_none());
+    assert_eq!(observed.recorded().state, Some(ObservedState::Suspended));
 }
 
 #[test]
@@ -1083,9 +1094,9 @@ fn in_a_namespace_that_ends_nothing_is_done() {
     let mut observed = issued();
     observed.namespace_ends = true;
     observed.secret = ObservedSecret::Absent;
-    let before = observed.status().clone();
+    let before = observed.recorded().clone();
     assert!(run(&mut observed).is_empty());
-    assert_eq!(*observed.status(), before);
+    assert_eq!(*observed.recorded(), before);
 }
 
 #[test]
@@ -1099,11 +1110,14 @@ fn two_operators_do_not_announce_over_each_other() {
     second.fresh = Some(IssuedToken {
         value: value(7),
         id: "0123456789-2".into(),
+        name: None,
+        attempt: 2,
         issued_at: second.now,
+        expires_at: None,
     });
-    let announced = first.status().pending.clone();
+    let announced = first.recorded().pending.clone();
     assert!(run(&mut second).is_empty());
-    assert_eq!(second.status().pending, announced, "the other's turn");
+    assert_eq!(second.recorded().pending, announced, "the other's turn");
     assert!(second.fresh.is_none());
 }
 

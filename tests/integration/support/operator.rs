@@ -10,7 +10,8 @@ use std::{
 };
 
 use apitoken_operator::{
-    controller::{self, Handles, RunError, Settings},
+    controller::{self, Foundations, Handles, RunError, Settings},
+    issuers::KnownIssuers,
     operations::metrics::Metrics,
 };
 use jiff::SignedDuration;
@@ -46,13 +47,12 @@ impl InProcess {
             ready,
             metrics: Arc::new(Metrics::default()),
         };
-        let running = controller::run(
-            plane.operator().await,
-            settings(namespace, propagation_delay),
-            Arc::new(clock.clone()),
-            handles,
-            shutdown.clone(),
-        );
+        let foundations = Foundations {
+            client: plane.operator().await,
+            clock: Arc::new(clock.clone()),
+            issuers: Arc::new(KnownIssuers),
+        };
+        let running = controller::run(foundations, settings(namespace, propagation_delay), handles, shutdown.clone());
         let task = tokio::spawn(running);
         is_ready
             .wait_for(|ready| *ready)
@@ -73,6 +73,8 @@ fn settings(namespace: &str, propagation_delay: SignedDuration) -> Settings {
         watch_namespaces: vec![namespace.to_owned()],
         concurrency: 8,
         propagation_delay,
+        poll_interval: SignedDuration::from_mins(10),
+        revoke_deadline: SignedDuration::from_mins(15),
         default_issuer: "builtin".to_owned(),
         instance: "test".to_owned(),
     }

@@ -1,0 +1,151 @@
+//! Steps at an issuer that others run.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use tokio::time::timeout;
+
+use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
+use crate::{
+    api::conditions::Reason,
+    issuers::{Issuer, IssuerError, ListedState, TokenRequest, Verb},
+    lifecycle::{Failure, FailureKind, Observed, Step, TIME_TO_CALL, schedule},
+};
+
+impl From<IssuerError> for Failure {
+    fn from(error: IssuerError) -> Self {
+        let transient = |reason, retry_after| FailureKind::Transient { reason, retry_after };
+        let kind = match &error {
+            IssuerError::Unavailable(_) => transient(Reason::VendorUnavailable, None),
+            IssuerError::RateLimited { retry_after } => transient(Reason::RateLimited, *retry_after),
+            IssuerError::QuotaExceeded => transient(Reason::QuotaExceeded, None),
+            IssuerError::Refused(_) => FailureKind::Permanent {
+                reason: Reason::VendorRefused,
+            },
+            IssuerError::CredentialRefused => FailureKind::Permanent {
+                reason: Reason::CredentialRefused,
+            },
+            IssuerError::OutcomeUnknown(_) => FailureKind::Ambiguous,
+        };
+        Self {
+            message: error.to_string(),
+            kind,
+        }
+    }
+}
+
+/// Takes a step at the issuer. Time passes in it, so it is looked at anew.
+pub async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
+    let issuer = open(observed, context)?;
+    let request = request(observed);
+    let result = match step {
+        Step::ListTokens => list(issuer, &request, observed, context).await,
+        Step::CreateToken => make(issuer, None, &request, observed, context).await,
+        Step::ResetToken { base } => make(issuer, Some(base), &request, observed, context).await,
+        Step::UpdateToken { id, name } => update(issuer, &id, name, request, observed).await,
+        Step::SuspendToken { id } => change(issuer, &id, Verb::Suspend, &request, observed, context).await,
+        Step::ActivateToken { id } => change(issuer, &id, Verb::Activate, &request, observed, context).await,
+        Step::RevokeToken { id } => change(issuer, &id, Verb::Revoke, &request, observed, context).await,
+        Step::DeleteToken { id } => change(issuer, &id, Verb::Delete, &request, observed, context).await,
+        _ => Ok(()),
+    };
+    observed.now = schedule::to_second(context.shared.clock.now());
+    result
+}
+
+fn open(observed: &Observed, context: &ScopedContext) -> Result<Arc<dyn Issuer>, IssuerError> {
+    let issuer = observed.issuer.as_ref().ok();
+    let opened = issuer.and_then(|issuer| context.shared.issuers.open(&issuer.spec));
+    opened.ok_or_else(|| IssuerError::Unavailable("it is not there".to_owned()))
+}
+
+fn request(observed: &Observed) -> TokenRequest {
+    let (spec, pending) = (&observed.token.spec, observed.pending());
+    TokenRequest {
+        name: pending.and_then(|pending| pending.name.clone()),
+        description: spec.description.clone(),
+        account: spec.account.clone(),
+        expires_at: pending.and_then(|pending| pending.expires_at.as_ref()).map(|Time(at)| *at),
+        parameters: spec.parameters.clone(),
+        attempt: pending.map_or(0, |pending| pending.attempt),
+    }
+}
+
+async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
+    observed.view = Some(in_time(observed, issuer.list(request)).await?);
+    let now = schedule::to_second(context.shared.clock.now());
+    observed.polled_at = Some(now);
+    context.stores.polls.keep(&observed.token.uid().unwrap_or_default(), now);
+    Ok(())
+}
+
+/// Makes a token. The intent must be young: a call that is sent late could come after somebody else
+/// has given the attempt up.
+async fn make(
+    issuer: Arc<dyn Issuer>,
+    base: Option<String>,
+    request: &TokenRequest,
+    observed: &mut Observed,
+    context: &ScopedContext,
+) -> Result<(), Stopped> {
+    let began = observed.pending().map(|pending| pending.started_at.0).unwrap_or_default();
+    if schedule::later(began, TIME_TO_CALL) < context.shared.clock.now() {
+        return Err(Stopped::Pass(PassError::Conflict));
+    }
+    let made = match &base {
+        Some(base) => in_time(observed, issuer.reset(base, request)).await,
+        None => in_time(observed, issuer.create(request)).await,
+    };
+    observed.fresh = Some(made?);
+    Ok(())
+}
+
+async fn update(issuer: Arc<dyn Issuer>, id: &str, name: String, request: TokenRequest, observed: &mut Observed) -> Result<(), Stopped> {
+    let request = TokenRequest {
+        name: Some(name),
+        ..request
+    };
+    in_time(observed, issuer.update(id, &request)).await?;
+    observed.updated = true;
+    Ok(())
+}
+
+/// Changes a token that exists, after a last look at the ApiToken: the stores may lag.
+async fn change(
+    issuer: Arc<dyn Issuer>,
+    id: &str,
+    verb: Verb,
+    request: &TokenRequest,
+    observed: &mut Observed,
+    context: &ScopedContext,
+) -> Result<(), Stopped> {
+    let live = writes::live(&observed.token, context).await.map_err(Stopped::Pass)?;
+    let version = live.as_ref().and_then(ResourceExt::resource_version);
+    if version.is_none() || version != observed.token.resource_version() {
+        return Err(Stopped::Pass(PassError::Conflict));
+    }
+    in_time(observed, issuer.change(id, verb, request)).await?;
+    let view = observed.view.get_or_insert_default();
+    match verb {
+        Verb::Delete => view.retain(|token| token.id != id),
+        Verb::Suspend => show(view, id, ListedState::Suspended),
+        Verb::Activate => show(view, id, ListedState::Active),
+        Verb::Revoke => show(view, id, ListedState::Revoked),
+    }
+    Ok(())
+}
+
+fn show(view: &mut [crate::issuers::ListedToken], id: &str, state: ListedState) {
+    for token in view.iter_mut().filter(|token| token.id == id) {
+        token.state = state;
+    }
+}
+
+/// Each call has its own time limit, beside the one that the issuer itself keeps.
+async fn in_time<T>(observed: &Observed, call: impl Future<Output = Result<T, IssuerError>>) -> Result<T, IssuerError> {
+    let limit = observed.issuer.as_ref().map_or(SignedDuration::ZERO, |issuer| issuer.timeout);
+    let answer = timeout(limit.unsigned_abs(), call).await;
+    answer.unwrap_or_else(|_| Err(IssuerError::OutcomeUnknown("no answer in time".to_owned())))
+}

@@ -1,0 +1,135 @@
+//! An ApiToken that is being deleted, and the ending of all that it left at an issuer.
+//!
+//! A token of the built-in issuer is dead as soon as its object is being deleted. At any other issuer
+//! the object waits until its tokens are ended or written down, and never for ever.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    intent, live,
+    observed::Observed,
+    plan::{Failure, FailureKind, Orphan, OrphanReason, Plan, Step},
+    remote, replacement, schedule,
+    status::Draft,
+};
+use crate::{
+    api::{api_token::DeletionPolicy, conditions::Reason},
+    issuers::ListedToken,
+};
+
+/// An issuer that does not answer is asked at least this often.
+const FEWEST_TRIES: i32 = 3;
+
+/// Decides for an object that is being deleted.
+pub fn decide(observed: &Observed) -> Plan {
+    if !replacement::is_held(observed) {
+        return spoken_of(observed);
+    }
+    let ledger_failed = observed.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Ledger);
+    if has_resisted(observed) && !ledger_failed {
+        return let_go(observed, known(observed, OrphanReason::NotRevoked));
+    }
+    if let Some(failure) = &observed.failure {
+        return Draft::new(observed).failed(failure);
+    }
+    if let Some(retry_at) = live::pause_after_failure(observed) {
+        return Draft::new(observed).rest(retry_at);
+    }
+    if is_retained(observed) {
+        return let_go(observed, known(observed, OrphanReason::Retained));
+    }
+    if observed.capabilities().is_none() {
+        return Draft::new(observed).failed(&unreachable());
+    }
+    end_all(observed).unwrap_or(Plan::Step(Step::RemoveFinalizer))
+}
+
+/// The owner reference takes the Secret; somebody else's finalizer may keep the object in sight.
+fn spoken_of(observed: &Observed) -> Plan {
+    let mut draft = Draft::new(observed);
+    draft.not_ready(Reason::Deleting, "the ApiToken is being deleted: its token works no more");
+    draft.active(false, Reason::Revoked, "the ApiToken is being deleted");
+    draft.rest(None)
+}
+
+/// Ends every token of this ApiToken at its issuer; nothing where none is left.
+pub fn end_all(observed: &Observed) -> Option<Plan> {
+    if !observed.is_remote() || !has_any(observed) {
+        return None;
+    }
+    let Some(view) = observed.view.as_deref() else {
+        return Some(Plan::Step(Step::ListTokens));
+    };
+    if let Some(orphans) = intent::indistinguishable(observed, view) {
+        return Some(Plan::Step(Step::EnterLedger(orphans)));
+    }
+    let is_ours = |token: &ListedToken| {
+        let previous = observed.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id));
+        previous || remote::is_current(observed, token) || remote::is_made_by_us(observed, token) || intent::may_have_made(observed, token)
+    };
+    if let Some(step) = remote::next_end(observed, view, is_ours) {
+        return Some(Plan::Step(step));
+    }
+    let until = intent::may_still_make(observed)?;
+    let mut draft = Draft::new(observed);
+    draft.not_ready(
+        Reason::OutcomeUnknown,
+        "it is not known yet whether the issuer made another token: it is looked for, and ended",
+    );
+    Some(draft.rest(Some(until)))
+}
+
+fn has_any(observed: &Observed) -> bool {
+    observed.current().is_some() || observed.pending().is_some() || observed.fresh.is_some() || !observed.previous().is_empty()
+}
+
+/// A token that was taken over stays where nothing else is declared.
+fn is_retained(observed: &Observed) -> bool {
+    let spec = &observed.token.spec;
+    match spec.deletion_policy {
+        Some(policy) => policy == DeletionPolicy::Retain,
+        None => spec.adopt.is_some(),
+    }
+}
+
+/// Whether ending the tokens was tried for long enough since the operator started.
+fn has_resisted(observed: &Observed) -> bool {
+    let Some(failures) = observed.status().and_then(|status| status.failures.as_ref()) else {
+        return false;
+    };
+    let Time(first) = &failures.first_at;
+    let since: Timestamp = (*first).max(observed.terms.started_at);
+    failures.count >= FEWEST_TRIES && schedule::later(since, observed.terms.revoke_deadline) <= observed.now
+}
+
+/// Written down first, then the object goes.
+fn let_go(observed: &Observed, orphans: Vec<Orphan>) -> Plan {
+    let all_entered = orphans.iter().all(|orphan| observed.orphaned.contains(orphan));
+    Plan::Step(if all_entered {
+        Step::RemoveFinalizer
+    } else {
+        Step::EnterLedger(orphans)
+    })
+}
+
+/// All tokens that may be left.
+fn known(observed: &Observed, reason: OrphanReason) -> Vec<Orphan> {
+    let current = observed.current().map(|token| (token.id.clone(), token.name.clone()));
+    let previous = observed.previous().iter().map(|previous| (previous.id.clone(), None));
+    let fresh = observed.fresh.as_ref().map(|fresh| (Some(fresh.id.clone()), fresh.name.clone()));
+    let orphan = |(id, name): (Option<String>, Option<String>)| Some(Orphan { id: id?, name, reason });
+    let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).filter_map(orphan).collect();
+    orphans.dedup_by(|a, b| a.id == b.id);
+    orphans
+}
+
+fn unreachable() -> Failure {
+    Failure {
+        message: "the issuer is gone or can't be read: create it again, so that the token can be ended there".to_owned(),
+        kind: FailureKind::Transient {
+            reason: Reason::IssuerNotFound,
+            retry_after: None,
+        },
+    }
+}

@@ -1,0 +1,232 @@
+//! The write-ahead record of a token that is about to be made at an issuer, and what becomes of it
+//! when nobody knows whether the call made one.
+//!
+//! Whoever wrote an intent has until its hand-over to make the token and to write its Secret. Until
+//! then nobody else touches what the attempt may have made; after it nobody writes its Secret.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    held,
+    marker::{Marker, short_uid},
+    observed::{Observed, ObservedSecret},
+    plan::{Orphan, OrphanReason, Plan, Step},
+    remote, rotation,
+    rotation::Cause,
+    schedule, secret,
+    status::Draft,
+};
+use crate::{
+    api::{
+        api_token::{Pending, Verb},
+        bounds,
+        conditions::Reason,
+    },
+    issuers::{IssuedToken, ListedState, ListedToken},
+    token_value,
+};
+
+/// The call is sent within this time of the intent, else the intent is written again.
+pub const TIME_TO_CALL: SignedDuration = SignedDuration::from_secs(5);
+/// Beyond the issuer's own time limit: the Secret is written within it.
+const TIME_TO_WRITE: SignedDuration = SignedDuration::from_secs(10);
+/// Between the last moment of one and the first of another, for calls on their way.
+const HAND_OVER: SignedDuration = SignedDuration::from_secs(15);
+/// How often it is looked for what a lost call made.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// A vendor's times are to the second, and its clock is not ours.
+const VENDOR_CLOCK: SignedDuration = SignedDuration::from_secs(2);
+
+/// Until when the attempt's own token may be written to the Secret.
+pub fn last_write(observed: &Observed, pending: &Pending) -> Timestamp {
+    let timeout = observed.issuer.as_ref().map_or(SignedDuration::ZERO, |issuer| issuer.timeout);
+    schedule::later(schedule::later(pending.started_at.0, timeout), TIME_TO_WRITE)
+}
+
+/// From when on another may end what the attempt made.
+fn hand_over(observed: &Observed, pending: &Pending) -> Timestamp {
+    schedule::later(last_write(observed, pending), HAND_OVER)
+}
+
+/// The fresh token of the attempt that stands in the status.
+pub fn made<'a>(observed: &'a Observed, pending: &Pending) -> Option<&'a IssuedToken> {
+    observed.fresh.as_ref().filter(|fresh| fresh.attempt == pending.attempt)
+}
+
+/// Whether a fresh token is of the attempt that stands in the status.
+pub fn is_attempt(observed: &Observed, fresh: &IssuedToken) -> bool {
+    observed.pending().is_some_and(|pending| pending.attempt == fresh.attempt)
+}
+
+/// Whether an attempt stands in the status of which this pass knows nothing more.
+pub fn is_unresolved(observed: &Observed) -> bool {
+    let Some(pending) = observed.pending() else {
+        return false;
+    };
+    observed.intent_in_hand != Some(pending.attempt) && (made(observed, pending).is_none() || last_write(observed, pending) < observed.now)
+}
+
+/// What becomes of an attempt of which nothing is known: its token is found and taken up, or it is
+/// ended and the attempt is given up. Nothing where the Secret is to be looked at first.
+pub fn resolve(observed: &Observed, view: &[ListedToken]) -> Option<Plan> {
+    let pending = observed.pending().filter(|_| is_unresolved(observed))?;
+    let candidates: Vec<&ListedToken> = view.iter().filter(|token| may_have_made(observed, token)).collect();
+    if let [only] = candidates.as_slice()
+        && (is_held(observed, only) || only.value.is_some())
+    {
+        return None;
+    }
+    if hand_over(observed, pending) > observed.now {
+        return Some(waiting(observed));
+    }
+    if let Some(orphans) = indistinguishable(observed, view) {
+        return Some(Plan::Step(Step::EnterLedger(orphans)));
+    }
+    let left = |token: &ListedToken| may_have_made(observed, token) && !is_held(observed, token);
+    Some(Plan::Step(
+        remote::next_end(observed, view, left).unwrap_or_else(|| given_up(observed)),
+    ))
+}
+
+/// It may still turn up.
+fn waiting(observed: &Observed) -> Plan {
+    let mut draft = Draft::new(observed);
+    draft.not_ready(
+        Reason::OutcomeUnknown,
+        "it is not known yet whether the issuer made a token: it is looked for, and tried again when it can't turn up any more",
+    );
+    draft.rest(Some(schedule::later(observed.now, LOOK_AGAIN)))
+}
+
+/// Whether the Secret already holds what the attempt made; it may as long as nobody has read it.
+fn is_held(observed: &Observed, token: &ListedToken) -> bool {
+    match &observed.secret {
+        ObservedSecret::Unchanged => true,
+        ObservedSecret::Absent => false,
+        ObservedSecret::Found(found) => held::named_value(observed, found, &token.id).is_some(),
+    }
+}
+
+/// Nothing is left of the attempt: the status is written without it.
+fn given_up(observed: &Observed) -> Step {
+    let mut status = observed.status().cloned().unwrap_or_default();
+    status.pending = None;
+    Step::WriteStatus(Box::new(status))
+}
+
+/// Tokens of which one may be what the attempt made, and nobody can tell which: none of them is
+/// ended, all are written down.
+pub fn indistinguishable(observed: &Observed, view: &[ListedToken]) -> Option<Vec<Orphan>> {
+    if observed.capabilities()?.names || !is_unresolved(observed) {
+        return None;
+    }
+    let candidates: Vec<Orphan> = view.iter().filter(|token| may_have_made(observed, token)).map(ambiguous).collect();
+    (candidates.len() > 1).then_some(candidates)
+}
+
+/// Until when a call that nobody has an answer to may still make a token.
+pub fn may_still_make(observed: &Observed) -> Option<Timestamp> {
+    let pending = observed.pending().filter(|_| is_unresolved(observed))?;
+    let until = hand_over(observed, pending);
+    (until > observed.now).then(|| until.min(schedule::later(observed.now, LOOK_AGAIN)))
+}
+
+fn ambiguous(token: &ListedToken) -> Orphan {
+    Orphan {
+        id: token.id.clone(),
+        name: token.name.clone(),
+        reason: OrphanReason::Ambiguous,
+    }
+}
+
+/// Whether the attempt in the status may have made this token.
+pub fn may_have_made(observed: &Observed, token: &ListedToken) -> bool {
+    let Some(pending) = observed.pending() else {
+        return false;
+    };
+    let accounted_for = observed.orphaned.iter().any(|orphan| orphan.id == token.id);
+    if token.state == ListedState::Revoked || remote::is_current(observed, token) || accounted_for {
+        return false;
+    }
+    match (observed.capabilities().is_some_and(|can| can.names), pending.verb) {
+        (true, Verb::Create) => marker(observed, pending.attempt).is_in(token),
+        (true, Verb::Reset) => remote::is_made_by_us(observed, token) && is_new(observed, pending, token),
+        (false, _) => is_new(observed, pending, token),
+    }
+}
+
+/// Whether the token was not there before the attempt, and nobody else accounts for it.
+fn is_new(observed: &Observed, pending: &Pending, token: &ListedToken) -> bool {
+    let began = pending.started_at.0.checked_sub(VENDOR_CLOCK).unwrap_or(pending.started_at.0);
+    let known = observed.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id));
+    !known
+        && !observed.others_ids.contains(&token.id)
+        && !pending.before.contains(&token_value::hash(token.id.as_bytes()))
+        && token.created_at.is_none_or(|created| created >= began)
+}
+
+impl Marker {
+    fn is_in(&self, token: &ListedToken) -> bool {
+        token.name.as_deref().and_then(Self::in_name).as_ref() == Some(self)
+    }
+}
+
+fn marker(observed: &Observed, attempt: i64) -> Marker {
+    Marker {
+        cluster: observed.terms.cluster.clone(),
+        uid: short_uid(&observed.token),
+        attempt,
+    }
+}
+
+/// The token that a lost answer spoke of, where the issuer shows its value.
+pub fn found(observed: &Observed) -> Option<IssuedToken> {
+    let pending = observed.pending()?;
+    let token = observed.view.as_ref()?.iter().find(|token| may_have_made(observed, token))?;
+    Some(IssuedToken {
+        value: token.value.clone()?,
+        id: token.id.clone(),
+        name: token.name.clone(),
+        attempt: pending.attempt,
+        issued_at: pending.started_at.0,
+        expires_at: token.expires_at,
+    })
+}
+
+/// The status with a new attempt in it, to be written before the issuer is called.
+pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step {
+    let mut draft = Draft::new(observed);
+    let attempt = draft.next_attempt();
+    let base = base_of_reset(observed, view);
+    let capabilities = observed.capabilities().unwrap_or_default();
+    draft.status.pending = Some(Pending {
+        attempt,
+        verb: if base.is_some() { Verb::Reset } else { Verb::Create },
+        name: capabilities
+            .names
+            .then(|| marker(observed, attempt).name(&secret::display_name(&observed.token), bounds::DISPLAY_NAME)),
+        base,
+        hash: None,
+        before: view
+            .iter()
+            .map(|token| token_value::hash(token.id.as_bytes()))
+            .take(bounds::BEFORE)
+            .collect(),
+        expires_at: schedule::end(&observed.token.spec, Some(observed.now)).map(Time),
+        started_at: Time(observed.now),
+        reason: cause.as_str().to_owned(),
+        request: rotation::new_request(observed),
+    });
+    draft.begins(cause);
+    Step::WriteStatus(Box::new(draft.status))
+}
+
+/// The token that is replaced in place: where the issuer can, and lets the old one work on for as
+/// long as the overlap.
+fn base_of_reset(observed: &Observed, view: &[ListedToken]) -> Option<String> {
+    let grace = observed.capabilities()?.reset?;
+    let id = observed.current()?.id.clone()?;
+    let listed = view.iter().any(|token| token.id == id && token.state == ListedState::Active);
+    (listed && rotation::overlap(observed) <= grace).then_some(id)
+}

@@ -1,0 +1,218 @@
+//! What is done at an issuer that others run: tokens are ended, held back and let work again there.
+//!
+//! What the issuer shows (the view) is the truth: each of these steps is decided from it, so that a
+//! step that was done before a crash is seen to be done.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    intent, live,
+    marker::{Marker, short_uid},
+    observed::{Observed, ObservedSecret},
+    plan::{Plan, Step},
+    rotation, schedule, secret,
+};
+use crate::{
+    api::{
+        api_token::{ObservedState, TokenStatus},
+        bounds, names,
+    },
+    issuers::{IssuedToken, ListedState, ListedToken},
+    token_value::TokenValue,
+};
+
+/// What is to be done at the issuer before the Secret is looked at; nothing where all is as recorded.
+pub fn upkeep(observed: &Observed, state: ObservedState) -> Option<Plan> {
+    if observed.capabilities().is_none_or(|can| can.local) || observed.failure.is_some() || live::pause_after_failure(observed).is_some() {
+        return None;
+    }
+    let Some(view) = observed.view.as_deref() else {
+        return must_look(observed, state).then_some(Plan::Step(Step::ListTokens));
+    };
+    intent::resolve(observed, view)
+        .or_else(|| Some(Plan::Step(next_end(observed, view, |token| is_to_end(observed, token))?)))
+        .or_else(|| Some(Plan::Step(next_switch(observed, view, state)?)))
+        .or_else(|| Some(Plan::Step(update(observed)?)))
+}
+
+/// Whether the issuer must be asked before anything can be decided.
+fn must_look(observed: &Observed, state: ObservedState) -> bool {
+    let recorded = observed.status().and_then(|status| status.state);
+    let known = observed.current().is_some();
+    let stray = observed
+        .fresh
+        .as_ref()
+        .is_some_and(|fresh| !intent::is_attempt(observed, fresh) && !is_recorded(observed, fresh));
+    intent::is_unresolved(observed)
+        || stray
+        || observed.previous().iter().any(|previous| rotation::is_over(observed, previous))
+        || known && (recorded != Some(state) || !observed.is_of_this_generation() || next_poll(observed) <= observed.now)
+}
+
+/// Whether the status already names the token as current.
+fn is_recorded(observed: &Observed, fresh: &IssuedToken) -> bool {
+    observed.current().and_then(|current| current.id.as_deref()) == Some(&fresh.id)
+}
+
+/// When the issuer is asked again whether the token is still what we think. The first time after a
+/// start is spread over the interval.
+pub fn next_poll(observed: &Observed) -> Timestamp {
+    let interval = observed.terms.poll_interval;
+    match observed.polled_at {
+        Some(last) => schedule::later(last, interval),
+        None => {
+            let spread = i64::from(crc32fast::hash(short_uid(&observed.token).as_bytes())) % interval.as_secs().max(1);
+            schedule::later(observed.terms.started_at, jiff::SignedDuration::from_secs(spread))
+        }
+    }
+}
+
+/// The next step towards the end of each token for which `ends` holds.
+pub fn next_end(observed: &Observed, view: &[ListedToken], ends: impl Fn(&ListedToken) -> bool) -> Option<Step> {
+    let token = view.iter().find(|token| ends(token))?;
+    let revoke_first = observed.capabilities()?.revoke_before_delete;
+    Some(if revoke_first && token.state != ListedState::Revoked {
+        Step::RevokeToken { id: token.id.clone() }
+    } else {
+        Step::DeleteToken { id: token.id.clone() }
+    })
+}
+
+/// Whether a listed token of ours has no place any more: its overlap is over, or an attempt left it.
+fn is_to_end(observed: &Observed, token: &ListedToken) -> bool {
+    if is_current(observed, token) {
+        return false;
+    }
+    let previous = observed
+        .previous()
+        .iter()
+        .find(|previous| previous.id.as_deref() == Some(&token.id));
+    match previous {
+        Some(previous) => rotation::is_over(observed, previous),
+        None => is_made_by_us(observed, token) && !intent::may_have_made(observed, token) && !is_in_secret(observed, token),
+    }
+}
+
+/// Whether the token is the one that the status names.
+pub fn is_current(observed: &Observed, token: &ListedToken) -> bool {
+    observed.current().and_then(|current| current.id.as_deref()) == Some(&token.id)
+}
+
+/// Whether this ApiToken made it: by its marker, or by what this program remembers.
+pub fn is_made_by_us(observed: &Observed, token: &ListedToken) -> bool {
+    let marked = token.name.as_deref().and_then(Marker::in_name);
+    let by_marker = marked.is_some_and(|marker| marker.cluster == observed.terms.cluster && marker.uid == short_uid(&observed.token));
+    by_marker || observed.fresh.as_ref().is_some_and(|fresh| fresh.id == token.id)
+}
+
+/// Whether the Secret names the token. Where it was not read, it may.
+fn is_in_secret(observed: &Observed, token: &ListedToken) -> bool {
+    match &observed.secret {
+        ObservedSecret::Absent => false,
+        ObservedSecret::Unchanged => observed.pending().is_some(),
+        ObservedSecret::Found(found) => found.annotation(names::TOKEN_ID_ANNOTATION) == Some(&token.id),
+    }
+}
+
+/// Holds back, or lets work again, the current token and those of a running overlap.
+fn next_switch(observed: &Observed, view: &[ListedToken], state: ObservedState) -> Option<Step> {
+    if !observed.capabilities()?.suspend {
+        return None;
+    }
+    let counts = |token: &&ListedToken| {
+        let id = Some(token.id.as_str());
+        is_current(observed, token) || observed.previous().iter().any(|previous| previous.id.as_deref() == id)
+    };
+    view.iter().filter(counts).find_map(|token| match (state, token.state) {
+        (ObservedState::Suspended, ListedState::Active) => Some(Step::SuspendToken { id: token.id.clone() }),
+        (ObservedState::Active, ListedState::Suspended) => Some(Step::ActivateToken { id: token.id.clone() }),
+        _ => None,
+    })
+}
+
+/// Whether the issuer shows the current token in that state.
+pub fn shows(observed: &Observed, state: ObservedState) -> bool {
+    let listed = observed.current().and_then(|current| observed.listed(current.id.as_deref()?));
+    matches!(
+        (listed.map(|listed| listed.state), state),
+        (Some(ListedState::Active), ObservedState::Active) | (Some(ListedState::Suspended), ObservedState::Suspended)
+    )
+}
+
+/// Tells the issuer of a changed spec, where it can apply it to a token that exists.
+fn update(observed: &Observed) -> Option<Step> {
+    let current = observed.current()?;
+    let id = current.id.as_ref().filter(|id| observed.listed(id).is_some())?;
+    let wanted = observed.capabilities()?.update && !observed.updated && !observed.is_of_this_generation();
+    wanted.then(|| Step::UpdateToken {
+        id: id.clone(),
+        name: declared_name(observed, current),
+    })
+}
+
+/// The name that the token is to have: as declared, with the marker that it was made with.
+pub fn declared_name(observed: &Observed, token: &TokenStatus) -> String {
+    let display_name = secret::display_name(&observed.token);
+    match token.name.as_deref().and_then(Marker::in_name) {
+        Some(marker) => marker.name(&display_name, bounds::DISPLAY_NAME),
+        None => display_name,
+    }
+}
+
+/// Whether the issuer was asked and does not have the token any more.
+pub fn is_gone(observed: &Observed, id: Option<&str>) -> bool {
+    let Some(view) = observed.view.as_deref() else {
+        return false;
+    };
+    let listed = view.iter().find(|token| Some(token.id.as_str()) == id);
+    listed.is_none_or(|token| token.state == ListedState::Revoked)
+}
+
+/// Whether the spec asks for what the issuer can't apply to the token that exists.
+pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
+    let Some(capabilities) = observed.capabilities().filter(|capabilities| !capabilities.local) else {
+        return false;
+    };
+    let is_adopted = token.name.as_deref().and_then(Marker::in_name).is_none();
+    let renamed = capabilities.names && !is_adopted && token.name.as_deref() != Some(&declared_name(observed, token));
+    let reparametrized = token.parameters_hash.is_some() && token.parameters_hash != secret::parameters_hash(&observed.token);
+    let moved = observed.token.spec.account.is_some() && observed.token.spec.account != token.account;
+    let outlives = capabilities.expiry && ends_too_early(observed, token);
+    moved || outlives || (!capabilities.update && (renamed || reparametrized))
+}
+
+/// Whether the issuer ends the token before the spec does.
+fn ends_too_early(observed: &Observed, token: &TokenStatus) -> bool {
+    let Some(Time(issuer_ends)) = &token.expires_at else {
+        return false;
+    };
+    let issued_at = token.issued_at.as_ref().map(|Time(at)| *at);
+    schedule::end(&observed.token.spec, issued_at).is_none_or(|declared| declared > *issuer_ends)
+}
+
+/// Whether a lost value can be had without another token.
+pub enum Readable {
+    /// The issuer shows it.
+    Value(TokenValue),
+    /// The issuer must be asked first.
+    Ask,
+    /// It can't.
+    No,
+}
+
+/// Where the value of a recorded token can be read again.
+pub fn readable(observed: &Observed, token: &TokenStatus) -> Readable {
+    if !observed.capabilities().is_some_and(|can| can.readable_value) {
+        return Readable::No;
+    }
+    if observed.view.is_none() {
+        return Readable::Ask;
+    }
+    let listed = token.id.as_deref().and_then(|id| observed.listed(id));
+    let value = listed.and_then(|listed| listed.value.clone());
+    match value {
+        Some(value) if token.hash.as_ref() == Some(&value.hash()) => Readable::Value(value),
+        _ => Readable::No,
+    }
+}
