@@ -5,16 +5,22 @@
 
 mod support;
 
+mod adoption;
 mod api_validation;
 mod borders;
 mod chart;
 mod conditions;
+mod consumer;
 mod crashes;
 mod examples;
+mod expiry;
 mod generated;
 mod issue;
 mod issuers;
+mod moving;
 mod program;
+mod rotation;
 mod secrets;
 mod states;
+mod suspension;
 mod two_hundred;

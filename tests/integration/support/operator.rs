@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DEADLINE, clock::TestClock, control_plane::ControlPlane, eventually};
 
+/// How long verifiers get to learn of a new value where a test says nothing else.
+pub const PROPAGATION_DELAY: SignedDuration = SignedDuration::from_secs(1);
+
 /// The operator inside the test, with a clock that the test steps. It watches one namespace, so that
 /// many of them share a control plane.
 pub struct InProcess {
@@ -33,7 +36,11 @@ pub struct InProcess {
 impl InProcess {
     /// Starts it for one namespace and waits until it is ready.
     pub async fn start(plane: &ControlPlane, namespace: &str) -> Self {
-        let clock = TestClock::default();
+        Self::start_with(plane, namespace, TestClock::default(), PROPAGATION_DELAY).await
+    }
+
+    /// Starts it with that clock and that time for verifiers.
+    pub async fn start_with(plane: &ControlPlane, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let handles = Handles {
@@ -45,7 +52,7 @@ impl InProcess {
             clock: Arc::new(clock.clone()),
             issuers: Arc::new(KnownIssuers),
         };
-        let running = controller::run(foundations, settings(namespace), handles, shutdown.clone());
+        let running = controller::run(foundations, settings(namespace, propagation_delay), handles, shutdown.clone());
         let task = tokio::spawn(running);
         is_ready
             .wait_for(|ready| *ready)
@@ -61,11 +68,11 @@ impl InProcess {
     }
 }
 
-fn settings(namespace: &str) -> Settings {
+fn settings(namespace: &str, propagation_delay: SignedDuration) -> Settings {
     Settings {
         watch_namespaces: vec![namespace.to_owned()],
         concurrency: 8,
-        propagation_delay: SignedDuration::from_secs(1),
+        propagation_delay,
         poll_interval: SignedDuration::from_mins(10),
         revoke_deadline: SignedDuration::from_mins(15),
         default_issuer: "builtin".to_owned(),
