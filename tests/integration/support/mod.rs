@@ -3,9 +3,12 @@
 pub mod audit;
 pub mod clock;
 pub mod control_plane;
+pub mod issuer;
 pub mod operator;
 pub mod proxy;
+pub mod remote;
 pub mod tokens;
+pub mod wire;
 
 use std::time::Duration;
 

@@ -11,11 +11,11 @@ use std::{
 
 use apitoken_operator::{
     controller::{self, Foundations, Handles, RunError, Settings},
-    issuers::KnownIssuers,
+    issuers::{Issuers, KnownIssuers},
     operations::metrics::Metrics,
 };
 use jiff::SignedDuration;
-use kube::config::Kubeconfig;
+use kube::{Client, config::Kubeconfig};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,11 @@ pub struct InProcess {
 impl InProcess {
     /// Starts it for one namespace and waits until it is ready.
     pub async fn start(plane: &ControlPlane, namespace: &str) -> Self {
-        let clock = TestClock::default();
+        Self::start_with(plane.operator().await, TestClock::default(), Arc::new(KnownIssuers), namespace).await
+    }
+
+    /// Starts it with that way to the API server, that time and those issuers.
+    pub async fn start_with(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, namespace: &str) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let handles = Handles {
@@ -41,9 +45,9 @@ impl InProcess {
             metrics: Arc::new(Metrics::default()),
         };
         let foundations = Foundations {
-            client: plane.operator().await,
+            client,
             clock: Arc::new(clock.clone()),
-            issuers: Arc::new(KnownIssuers),
+            issuers,
         };
         let running = controller::run(foundations, settings(namespace), handles, shutdown.clone());
         let task = tokio::spawn(running);
@@ -58,6 +62,12 @@ impl InProcess {
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Ends it where it stands.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
