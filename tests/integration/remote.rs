@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::support::{
-    issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING},
+    issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     remote::{Remote, current_id},
     tokens::{is_true, ready_reason},
 };
@@ -135,7 +135,7 @@ async fn an_interval_is_kept_and_what_was_missed_is_done_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_and_those_of_its_overlap_are_suspended_and_activated_by_the_issuer() {
     let spec = json!({ "rotation": { "interval": "24h", "overlap": "2h" } });
-    let remote = Remote::issued("suspended", READABLE, spec).await;
+    let remote = Remote::issued("suspended", SUSPENDING, spec).await;
     remote.ask_for_rotation("1").await;
     remote
         .team

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    issuer::{NAMELESS, PLAIN, READABLE, RESETTING},
+    issuer::{NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     proxy::Cut,
     remote::{Remote, of_the_issuer},
     tokens::is_true,
@@ -49,10 +49,16 @@ impl Operation {
         );
         remote.stop().await;
 
-        let points = (0..self.effects.len()).flat_map(|at| [(at, Cut::Before), (at, Cut::After)]);
-        stream::iter(points)
+        stream::iter(self.points())
             .for_each_concurrent(AT_ONCE, |(at, cut)| async move { self.survives(at, cut).await })
             .await;
+    }
+
+    /// Before all, and after each step that changes something. After one is before the next: nothing
+    /// that the operator had in memory outlives it.
+    fn points(&self) -> impl Iterator<Item = (usize, Cut)> {
+        let changes = self.effects.iter().enumerate().filter(|(_, effect)| **effect != "list");
+        std::iter::once((0, Cut::Before)).chain(changes.map(|(at, _)| (at, Cut::After)))
     }
 
     async fn survives(&self, at: usize, cut: Cut) {
@@ -71,12 +77,12 @@ impl Operation {
     }
 
     async fn begun(&self, cut: Option<(usize, Cut)>) -> Remote {
-        let remote = if self.issued {
-            Remote::issued("cut", self.can, (self.spec)()).await
-        } else {
-            Remote::new("cut", self.can).await
-        };
-        remote.clock.advance(SignedDuration::from_secs(10));
+        let remote = Remote::new("cut", self.can).await;
+        if self.issued {
+            remote.declare("ci", (self.spec)()).await;
+            remote.team.ready("ci").await;
+            remote.clock.advance(SignedDuration::from_secs(10));
+        }
         remote.wire.arm(cut);
         (self.begin)(&remote).await;
         remote
@@ -315,7 +321,7 @@ async fn a_rotation_with_overlap() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspension() {
     Operation {
-        can: READABLE,
+        can: SUSPENDING,
         begin: suspend,
         effects: &["list", "suspend tok-1", "PUT apitokens/ci/status"],
         end: is_suspended,

@@ -36,10 +36,7 @@ async fn nothing_happens(remote: &Remote, after: SignedDuration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_leaves_no_second_token() {
-    for (can, calls) in [
-        (PLAIN, &["create", "delete tok-1", "create"][..]),
-        (NAMELESS, &["create", "revoke tok-1", "delete tok-1", "create"]),
-    ] {
+    for can in [PLAIN, NAMELESS] {
         let remote = Remote::new("lost", can).await;
         remote.issuer.fault(Call::Create, When::Next, Fault::AnswerLost);
         remote.declare("ci", json!({})).await;
@@ -48,7 +45,7 @@ async fn a_lost_answer_leaves_no_second_token() {
         assert_eq!(remote.issuer.live_ids(), ["tok-1"], "nobody knows its value");
         remote.later(LONG).await;
         let token = remote.team.ready("ci").await;
-        assert_eq!(remote.issuer.calls(), calls);
+        assert_eq!(current_id(&token), "tok-2");
         assert_eq!(token.status.unwrap().attempts, Some(2));
         remote.is_whole().await;
         remote.stop().await;

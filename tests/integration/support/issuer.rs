@@ -29,6 +29,8 @@ pub const PLAIN: Capabilities = Capabilities {
     revoke_before_delete: false,
     last_used: false,
 };
+/// One that suspends.
+pub const SUSPENDING: Capabilities = Capabilities { suspend: true, ..PLAIN };
 /// One that shows values again, suspends, and changes what exists.
 pub const READABLE: Capabilities = Capabilities {
     suspend: true,
