@@ -62,6 +62,7 @@ fn with_secret(observed: &Observed, destination: Destination, secret: &ObservedS
         Some(secret) => Plan::Step(Step::UpdateSecret {
             secret,
             changes: vec!["mark of the ended value".to_owned()],
+            brings_value: false,
         }),
         None => settled(observed, destination, Some(found)),
     }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     adoption,
     checks::{self, Refusal},
-    has_expired, held, moving,
+    has_expired, held, intent, moving,
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
     plan::{Plan, Step},
     remote::{self, Readable},
@@ -191,9 +191,11 @@ fn without_value(observed: &Observed, state: ObservedState, found: Option<&Found
     }
     match remote::readable(observed, token) {
         Readable::Ask => Plan::Step(Step::ListTokens),
-        Readable::Value(value) => write(observed, state, token, &value, found),
+        Readable::Value(value) if !found.is_some_and(|found| held::is_ended(found, &value.hash())) => {
+            write(observed, state, token, &value, found)
+        }
         Readable::No if token.hash.is_none() => adoption::value_unknown(observed, state),
-        Readable::No => replacement::decide(observed, found, lost),
+        Readable::No | Readable::Value(_) => replacement::decide(observed, found, lost),
     }
 }
 
@@ -205,6 +207,7 @@ pub fn keep(observed: &Observed, state: ObservedState, found: &FoundSecret, reco
         Ok(desired) => Plan::Step(Step::UpdateSecret {
             secret: desired.secret,
             changes: desired.changes,
+            brings_value: false,
         }),
     }
 }
@@ -229,7 +232,7 @@ fn first_token(observed: &Observed, state: ObservedState, found: Option<&FoundSe
     if observed.is_remote() {
         return replacement::at_issuer(observed, state, found, Cause::First);
     }
-    match &observed.fresh {
+    match intent::usable(observed) {
         None => issue(observed),
         Some(fresh) => write(observed, state, &held::record(observed, fresh), &fresh.value, found),
     }
@@ -253,6 +256,7 @@ pub fn write(observed: &Observed, state: ObservedState, record: &TokenStatus, va
         (Ok(desired), Some(_)) => Plan::Step(Step::UpdateSecret {
             secret: desired.secret,
             changes: desired.changes,
+            brings_value: true,
         }),
     }
 }

@@ -17,6 +17,22 @@ pub fn is_due(observed: &Observed) -> bool {
     recorded.is_some_and(|recorded| recorded.name != secret::name(&observed.token))
 }
 
+/// The next Secret to read, where it must be known what all of them hold.
+pub fn next_read(observed: &Observed) -> Option<Step> {
+    match (&observed.secret, &observed.former_secret) {
+        (ObservedSecret::Unchanged, _) => Some(Step::ReadSecret),
+        (_, ObservedSecret::Unchanged) if is_due(observed) => Some(Step::ReadFormerSecret),
+        _ => None,
+    }
+}
+
+/// Whether a Secret that was read fulfils `holds`: the declared one, or the one that a value moves from.
+pub fn any_secret(observed: &Observed, holds: impl Fn(&FoundSecret) -> bool) -> bool {
+    [&observed.secret, &observed.former_secret]
+        .into_iter()
+        .any(|secret| matches!(secret, ObservedSecret::Found(found) if holds(found)))
+}
+
 /// Writes the value to the new Secret, which does not hold it yet; nothing where none moves, or
 /// where the old Secret does not hold it either.
 pub fn decide(observed: &Observed, state: ObservedState, target: Option<&FoundSecret>) -> Option<Plan> {
