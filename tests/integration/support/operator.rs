@@ -11,11 +11,11 @@ use std::{
 
 use apitoken_operator::{
     controller::{self, Foundations, Handles, RunError, Settings},
-    issuers::KnownIssuers,
+    issuers::{Issuers, KnownIssuers},
     operations::metrics::Metrics,
 };
 use jiff::SignedDuration;
-use kube::config::Kubeconfig;
+use kube::{Client, config::Kubeconfig};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,16 @@ impl InProcess {
 
     /// Starts it with that clock and that time for verifiers.
     pub async fn start_with(plane: &ControlPlane, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
+        let client = plane.operator().await;
+        Self::begin(client, clock, Arc::new(KnownIssuers), settings(namespace, propagation_delay)).await
+    }
+
+    /// Starts it with that way to the API server, that time and those issuers.
+    pub async fn start_at(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, namespace: &str) -> Self {
+        Self::begin(client, clock, issuers, settings(namespace, PROPAGATION_DELAY)).await
+    }
+
+    async fn begin(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, settings: Settings) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let handles = Handles {
@@ -48,11 +58,11 @@ impl InProcess {
             metrics: Arc::new(Metrics::default()),
         };
         let foundations = Foundations {
-            client: plane.operator().await,
+            client,
             clock: Arc::new(clock.clone()),
-            issuers: Arc::new(KnownIssuers),
+            issuers,
         };
-        let running = controller::run(foundations, settings(namespace, propagation_delay), handles, shutdown.clone());
+        let running = controller::run(foundations, settings, handles, shutdown.clone());
         let task = tokio::spawn(running);
         is_ready
             .wait_for(|ready| *ready)
@@ -65,6 +75,12 @@ impl InProcess {
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Ends it where it stands.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
