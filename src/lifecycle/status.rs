@@ -202,7 +202,7 @@ impl<'a> Draft<'a> {
             cause,
             Cause::SecretMissing | Cause::ValueChanged | Cause::LaterEnd | Cause::TokenMissing
         );
-        if works && !live::end_of_current(self.observed).is_some_and(|end| end <= self.observed.now) {
+        if works && live::end_of_current(self.observed).is_none_or(|end| end > self.observed.now) {
             live::honour_suspension(self.observed, ObservedState::Active, self);
         }
         if cause == Cause::First {
