@@ -15,7 +15,7 @@ use apitoken_operator::{
     operations::metrics::Metrics,
 };
 use jiff::SignedDuration;
-use kube::config::Kubeconfig;
+use kube::{Client, config::Kubeconfig};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -36,11 +36,11 @@ pub struct InProcess {
 impl InProcess {
     /// Starts it for one namespace and waits until it is ready.
     pub async fn start(plane: &ControlPlane, namespace: &str) -> Self {
-        Self::start_with(plane, namespace, TestClock::default(), PROPAGATION_DELAY).await
+        Self::start_with(plane.operator().await, namespace, TestClock::default(), PROPAGATION_DELAY).await
     }
 
-    /// Starts it with that clock and that time for verifiers.
-    pub async fn start_with(plane: &ControlPlane, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
+    /// Starts it with that client, that clock and that time for verifiers.
+    pub async fn start_with(client: Client, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let handles = Handles {
@@ -48,7 +48,7 @@ impl InProcess {
             metrics: Arc::new(Metrics::default()),
         };
         let foundations = Foundations {
-            client: plane.operator().await,
+            client,
             clock: Arc::new(clock.clone()),
             issuers: Arc::new(KnownIssuers),
         };
