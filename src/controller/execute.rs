@@ -86,8 +86,22 @@ async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) -> R
 async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
     let token = observed.token.clone();
     match step {
-        Step::CreateSecret(secret) => observed.secret = gather::secret_access(&token, context).create(&secret).await?,
-        Step::UpdateSecret { secret, changes } => {
+        Step::CreateSecret(secret) => {
+            // A value that is known already must not be left in a Secret that nobody names any more.
+            if observed.current().is_some() {
+                writes::still_as_read(&token, context).await.map_err(Stopped::Pass)?;
+            }
+            observed.secret = gather::secret_access(&token, context).create(&secret).await?;
+        }
+        Step::UpdateSecret {
+            secret,
+            changes,
+            brings_value,
+        } => {
+            // Somebody else may have gone on, and the store does not show it yet.
+            if brings_value {
+                writes::still_as_read(&token, context).await.map_err(Stopped::Pass)?;
+            }
             let name = secret.object().name_any();
             let written = gather::access_to(&name, &token, context).replace(&secret).await?;
             *place(observed, &name) = written;

@@ -121,11 +121,7 @@ async fn change(
     observed: &mut Observed,
     context: &ScopedContext,
 ) -> Result<(), Stopped> {
-    let live = writes::live(&observed.token, context).await.map_err(Stopped::Pass)?;
-    let version = live.as_ref().and_then(ResourceExt::resource_version);
-    if version.is_none() || version != observed.token.resource_version() {
-        return Err(Stopped::Pass(PassError::Conflict));
-    }
+    writes::still_as_read(&observed.token, context).await.map_err(Stopped::Pass)?;
     in_time(observed, issuer.change(id, verb, request)).await?;
     let view = observed.view.get_or_insert_default();
     match verb {

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, names},
+    issuers,
     lifecycle::{
         issuer::{IssuerPlan, ObservedIssuerObject, decide},
         schedule,
@@ -124,7 +125,7 @@ async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContex
     };
     let plan = decide(&ObservedIssuerObject {
         metadata: issuer.meta(),
-        spec: issuer.common(),
+        capabilities: issuers::capabilities(context.shared.issuers.as_ref(), issuer.common()),
         status: issuer.status(),
         in_use: context.shared.stores.is_in_use(&reference, issuer.namespace().as_deref()),
         now: schedule::to_second(context.shared.clock.now()),

@@ -50,13 +50,17 @@ pub async fn finalizer(token: &ApiToken, held: bool, context: &ScopedContext) ->
     written("write the finalizer of", answer, context)
 }
 
-/// The object as it is now, past all caches. Nothing where it is gone.
+/// A look past all caches: whether the object is still the one that was read.
 ///
 /// # Errors
-/// Where the API server does not answer.
-pub async fn live(token: &ApiToken, context: &ScopedContext) -> Result<Option<ApiToken>, PassError> {
+/// Where it is another one by now, or gone, or the API server does not answer.
+pub async fn still_as_read(token: &ApiToken, context: &ScopedContext) -> Result<(), PassError> {
     let answer = call(api(token, context).get_opt(&token.name_any())).await;
-    answer.map_err(|cause| PassError::Call { verb: "read", cause })
+    let live = answer.map_err(|cause| PassError::Call { verb: "read", cause })?;
+    match live.and_then(|live| live.resource_version()) {
+        Some(version) if Some(&version) == token.metadata.resource_version.as_ref() => Ok(()),
+        _ => Err(PassError::Conflict),
+    }
 }
 
 fn api(token: &ApiToken, context: &ScopedContext) -> Api<ApiToken> {

@@ -62,6 +62,7 @@ fn with_secret(observed: &Observed, destination: Destination, secret: &ObservedS
         Some(secret) => Plan::Step(Step::UpdateSecret {
             secret,
             changes: vec!["mark of the ended value".to_owned()],
+            brings_value: false,
         }),
         None => settled(observed, destination, Some(found)),
     }
@@ -100,7 +101,7 @@ fn settled(observed: &Observed, destination: Destination, found: Option<&FoundSe
     }
     match destination {
         Destination::Expired => expired(&mut draft),
-        Destination::Withdrawn => draft.ready("the token is suspended, as declared: it was ended, and activating it issues another"),
+        Destination::Withdrawn => draft.ready("the token is suspended, as declared: none exists, and activating issues one"),
         Destination::Revoked | Destination::Live(_) => draft.ready("the token is revoked, as declared"),
     }
     draft.rest(None)
@@ -124,7 +125,7 @@ impl Draft<'_> {
             ConditionType::Issued,
             false,
             Reason::Suspended,
-            "the token was withdrawn: another is issued when this one is activated",
+            "no token exists: one is issued on activation",
         );
     }
 }

@@ -25,7 +25,7 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// announced, the recorded one, or, where nothing is recorded, one that was made before a crash or
 /// by a former object of this name.
 pub fn token_in(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus, TokenValue)> {
-    if let Some(fresh) = observed.fresh.as_ref().filter(|fresh| counts(observed, fresh))
+    if let Some(fresh) = intent::usable(observed)
         && let Some(value) = value_with_hash(observed, found, &fresh.value.hash())
     {
         return Some((record(observed, fresh), value));
@@ -37,11 +37,6 @@ pub fn token_in(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus
         Some(token) => recorded_token(observed, found, token),
         None => left_token(observed, found),
     }
-}
-
-/// A fresh token of a former attempt counts no more: somebody else may have gone on meanwhile.
-fn counts(observed: &Observed, fresh: &IssuedToken) -> bool {
-    !observed.is_remote() || intent::is_attempt(observed, fresh)
 }
 
 /// The token of the attempt in the status, where the Secret holds it.
@@ -168,7 +163,8 @@ fn has_longest_lifetime(observed: &Observed) -> bool {
     policy.is_some_and(|policy| policy.max_lifetime.is_some())
 }
 
-fn is_ended(found: &FoundSecret, hash: &str) -> bool {
+/// Whether the Secret says that the value was ended.
+pub fn is_ended(found: &FoundSecret, hash: &str) -> bool {
     found.annotation(names::ENDED_ANNOTATION) == Some(hash)
 }
 

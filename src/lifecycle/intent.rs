@@ -10,16 +10,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     held,
     marker::{Marker, short_uid},
-    observed::{Observed, ObservedSecret},
+    moving,
+    observed::Observed,
     plan::{Orphan, OrphanReason, Plan, Step},
     remote, rotation,
     rotation::Cause,
     schedule, secret,
-    status::Draft,
+    status::{self, Draft},
 };
 use crate::{
     api::{
-        api_token::{Pending, Verb},
+        api_token::{DesiredState, Pending, Verb},
         bounds,
         conditions::Reason,
     },
@@ -59,11 +60,28 @@ pub fn is_attempt(observed: &Observed, fresh: &IssuedToken) -> bool {
     observed.pending().is_some_and(|pending| pending.attempt == fresh.attempt)
 }
 
+/// The token just made, where it may still become current: it is of the attempt that stands in the
+/// status, or of the next one, which is not announced yet. Anything else was overtaken.
+pub fn usable(observed: &Observed) -> Option<&IssuedToken> {
+    observed.fresh.as_ref().filter(|fresh| {
+        let not_announced = !observed.is_remote() && fresh.attempt == status::next_attempt(observed.status());
+        is_attempt(observed, fresh) || not_announced
+    })
+}
+
+/// Whether an attempt is still to be brought to its end: a token that is held back is not replaced.
+fn goes_on(observed: &Observed) -> bool {
+    observed.token.spec.state == DesiredState::Active || observed.current().is_none()
+}
+
 /// Whether an attempt stands in the status of which this pass knows nothing more.
 pub fn is_unresolved(observed: &Observed) -> bool {
     let Some(pending) = observed.pending() else {
         return false;
     };
+    if !goes_on(observed) {
+        return true;
+    }
     observed.intent_in_hand != Some(pending.attempt) && (made(observed, pending).is_none() || last_write(observed, pending) < observed.now)
 }
 
@@ -72,8 +90,13 @@ pub fn is_unresolved(observed: &Observed) -> bool {
 pub fn resolve(observed: &Observed, view: &[ListedToken]) -> Option<Plan> {
     let pending = observed.pending().filter(|_| is_unresolved(observed))?;
     let candidates: Vec<&ListedToken> = view.iter().filter(|token| may_have_made(observed, token)).collect();
+    if !candidates.is_empty()
+        && let Some(read) = moving::next_read(observed)
+    {
+        return Some(Plan::Step(read));
+    }
     if let [only] = candidates.as_slice()
-        && (is_held(observed, only) || only.value.is_some())
+        && (is_held(observed, only) || (goes_on(observed) && only.value.is_some()))
     {
         return None;
     }
@@ -99,13 +122,9 @@ fn waiting(observed: &Observed) -> Plan {
     draft.rest(Some(schedule::later(observed.now, LOOK_AGAIN)))
 }
 
-/// Whether the Secret already holds what the attempt made; it may as long as nobody has read it.
+/// Whether a Secret already holds what the attempt made.
 fn is_held(observed: &Observed, token: &ListedToken) -> bool {
-    match &observed.secret {
-        ObservedSecret::Unchanged => true,
-        ObservedSecret::Absent => false,
-        ObservedSecret::Found(found) => held::named_value(observed, found, &token.id).is_some(),
-    }
+    moving::any_secret(observed, |found| held::named_value(observed, found, &token.id).is_some())
 }
 
 /// Nothing is left of the attempt: the status is written without it.
@@ -198,7 +217,7 @@ pub fn found(observed: &Observed) -> Option<IssuedToken> {
 pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step {
     let mut draft = Draft::new(observed);
     let attempt = draft.next_attempt();
-    let base = base_of_reset(observed, view);
+    let base = base_of_reset(observed, view).filter(|_| cause != Cause::Changed);
     let capabilities = observed.capabilities().unwrap_or_default();
     draft.status.pending = Some(Pending {
         attempt,
@@ -222,7 +241,7 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
     Step::WriteStatus(Box::new(draft.status))
 }
 
-/// The token that is replaced in place: where the issuer can, and lets the old one work on for as
+/// The token that is replaced in place, and keeps name and parameters: where the issuer can, and lets the old one work on for as
 /// long as the overlap.
 fn base_of_reset(observed: &Observed, view: &[ListedToken]) -> Option<String> {
     let grace = observed.capabilities()?.reset?;

@@ -3,19 +3,22 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{
-    IssuerSpec, IssuerStatus,
-    conditions::{self, ConditionType, Reason},
-    issuer::IssuerCapabilities,
-    names,
+use crate::{
+    api::{
+        IssuerStatus,
+        conditions::{self, ConditionType, Reason},
+        issuer::IssuerCapabilities,
+        names,
+    },
+    issuers::Capabilities,
 };
 
 /// Everything that the decision depends on.
 pub struct ObservedIssuerObject<'a> {
     /// Its metadata.
     pub metadata: &'a ObjectMeta,
-    /// Its spec.
-    pub spec: &'a IssuerSpec,
+    /// What it can do; nothing where this version knows no such type.
+    pub capabilities: Option<Capabilities>,
     /// The status that stands there.
     pub status: Option<&'a IssuerStatus>,
     /// Whether an ApiToken refers to it.
@@ -59,13 +62,13 @@ fn finalizers(observed: &ObservedIssuerObject<'_>, deleting: bool) -> Option<Vec
 fn status(observed: &ObservedIssuerObject<'_>, deleting: bool) -> IssuerStatus {
     let mut status = observed.status.cloned().unwrap_or_default();
     status.observed_generation = observed.metadata.generation;
-    status.capabilities = observed.spec.builtin.is_some().then(builtin_capabilities);
+    status.capabilities = observed.capabilities.map(shown);
     let (reason, message) = if deleting {
         (
             Reason::Deleting,
             "waits for the ApiTokens that refer to it: its tokens stay accepted, it makes no new ones",
         )
-    } else if observed.spec.builtin.is_some() {
+    } else if observed.capabilities.is_some() {
         (Reason::Ready, "tokens can be made")
     } else {
         (
@@ -95,16 +98,16 @@ fn status(observed: &ObservedIssuerObject<'_>, deleting: bool) -> IssuerStatus {
     status
 }
 
-/// What the built-in issuer can do.
-fn builtin_capabilities() -> IssuerCapabilities {
+/// What an issuer can do, as its status says it.
+fn shown(can: Capabilities) -> IssuerCapabilities {
     IssuerCapabilities {
-        suspend: true,
-        reset: false,
-        readable_value: false,
-        expiry: true,
-        names: true,
-        update: true,
-        last_used: false,
+        suspend: can.suspend,
+        reset: can.reset.is_some(),
+        readable_value: can.readable_value,
+        expiry: can.expiry,
+        names: can.names,
+        update: can.update,
+        last_used: can.last_used,
     }
 }
 
@@ -113,20 +116,14 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
-    use crate::api::issuer::BuiltinIssuer;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn builtin() -> IssuerSpec {
-        IssuerSpec {
-            builtin: Some(BuiltinIssuer::default()),
-            ..Default::default()
-        }
-    }
+    const BUILTIN: Option<Capabilities> = Some(Capabilities::BUILTIN);
 
-    fn plan(held: bool, in_use: bool, deleting: bool, spec: &IssuerSpec, status: Option<&IssuerStatus>) -> IssuerPlan {
+    fn plan(held: bool, in_use: bool, deleting: bool, capabilities: Option<Capabilities>, status: Option<&IssuerStatus>) -> IssuerPlan {
         let metadata = ObjectMeta {
             generation: Some(1),
             finalizers: Some(
@@ -141,7 +138,7 @@ mod tests {
         };
         decide(&ObservedIssuerObject {
             metadata: &metadata,
-            spec,
+            capabilities,
             status,
             in_use,
             now: at("2030-01-01T00:00:00Z"),
@@ -161,28 +158,45 @@ mod tests {
             (true, false, true, other(), "nothing stands on it any more"),
             (false, true, true, None, "too late to hold it"),
         ] {
-            assert_eq!(plan(held, in_use, deleting, &builtin(), None).finalizers, expected, "{why}");
+            assert_eq!(plan(held, in_use, deleting, BUILTIN, None).finalizers, expected, "{why}");
         }
     }
 
     #[test]
     fn a_status_is_written_once() {
-        let status = plan(true, true, false, &builtin(), None).status.unwrap();
+        let status = plan(true, true, false, BUILTIN, None).status.unwrap();
         assert!(conditions::is_true(&status.conditions, ConditionType::Ready));
         assert_eq!(status.observed_generation, Some(1));
-        assert_eq!(plan(true, true, false, &builtin(), Some(&status)).status, None);
+        assert_eq!(plan(true, true, false, BUILTIN, Some(&status)).status, None);
+    }
+
+    #[test]
+    fn a_status_says_what_the_issuer_can_do() {
+        let can = Capabilities {
+            reset: Some(jiff::SignedDuration::ZERO),
+            readable_value: true,
+            ..Default::default()
+        };
+        let shown = plan(true, true, false, Some(can), None).status.unwrap().capabilities.unwrap();
+        let expected = IssuerCapabilities {
+            reset: true,
+            readable_value: true,
+            ..Default::default()
+        };
+        assert_eq!(shown, expected);
+        assert_eq!(plan(true, true, false, None, None).status.unwrap().capabilities, None);
     }
 
     #[test]
     fn a_type_that_is_not_there_yet_is_refused_and_one_that_goes_says_so() {
-        let vendor = plan(false, false, false, &IssuerSpec::default(), None).status.unwrap();
+        let vendor = plan(false, false, false, None, None).status.unwrap();
         let stalled = conditions::find(&vendor.conditions, ConditionType::Stalled).unwrap();
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NotSupported"));
-        let going = plan(true, true, true, &builtin(), None).status.unwrap();
+        let going = plan(true, true, true, BUILTIN, None).status.unwrap();
         assert_eq!(
             conditions::find(&going.conditions, ConditionType::Ready).unwrap().reason,
             "Deleting"
         );
-        assert_eq!(plan(true, false, true, &builtin(), None).status, None, "it is gone in a moment");
+        assert_eq!(plan(true, false, true, BUILTIN, None).status, None, "it is gone in a moment");
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     adoption,
     checks::{self, Refusal},
-    has_expired, held, moving,
+    has_expired, held, intent, moving,
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
     plan::{Plan, Step},
     remote::{self, Readable},
@@ -103,6 +103,13 @@ pub fn refused_until(observed: &Observed, state: ObservedState, refusal: &Refusa
         );
     }
     draft.not_ready(refusal.reason, refusal.message.clone());
+    // What stands in the way keeps it from being replaced too.
+    let warning = if draft.status.state == Some(ObservedState::Active) {
+        draft.warn_of_end()
+    } else {
+        None
+    };
+    let look_again_at = look_again_at.into_iter().chain(warning).min();
     let again = refusal.passing.then(|| schedule::later(observed.now, SOON));
     draft.rest(again.or(look_again_at))
 }
@@ -181,7 +188,7 @@ fn without_value(observed: &Observed, state: ObservedState, found: Option<&Found
         return lost_while_suspended(observed);
     }
     if has_expired(observed) {
-        return replacement::decide(observed, found, Cause::LaterEnd);
+        return replacement::decide(observed, found, rotation::asked_for(observed).unwrap_or(Cause::LaterEnd));
     }
     if let Some(cause) = rotation::due(observed) {
         return replacement::decide(observed, found, cause);
@@ -191,9 +198,11 @@ fn without_value(observed: &Observed, state: ObservedState, found: Option<&Found
     }
     match remote::readable(observed, token) {
         Readable::Ask => Plan::Step(Step::ListTokens),
-        Readable::Value(value) => write(observed, state, token, &value, found),
+        Readable::Value(value) if !found.is_some_and(|found| held::is_ended(found, &value.hash())) => {
+            write(observed, state, token, &value, found)
+        }
         Readable::No if token.hash.is_none() => adoption::value_unknown(observed, state),
-        Readable::No => replacement::decide(observed, found, lost),
+        Readable::No | Readable::Value(_) => replacement::decide(observed, found, lost),
     }
 }
 
@@ -205,6 +214,7 @@ pub fn keep(observed: &Observed, state: ObservedState, found: &FoundSecret, reco
         Ok(desired) => Plan::Step(Step::UpdateSecret {
             secret: desired.secret,
             changes: desired.changes,
+            brings_value: false,
         }),
     }
 }
@@ -229,7 +239,7 @@ fn first_token(observed: &Observed, state: ObservedState, found: Option<&FoundSe
     if observed.is_remote() {
         return replacement::at_issuer(observed, state, found, Cause::First);
     }
-    match &observed.fresh {
+    match intent::usable(observed) {
         None => issue(observed),
         Some(fresh) => write(observed, state, &held::record(observed, fresh), &fresh.value, found),
     }
@@ -253,6 +263,7 @@ pub fn write(observed: &Observed, state: ObservedState, record: &TokenStatus, va
         (Ok(desired), Some(_)) => Plan::Step(Step::UpdateSecret {
             secret: desired.secret,
             changes: desired.changes,
+            brings_value: true,
         }),
     }
 }
@@ -286,6 +297,7 @@ fn settled(observed: &Observed, state: ObservedState, found: Option<&FoundSecret
     }
     let mut draft = Draft::new(observed);
     draft.drop_ended();
+    draft.tell_move();
     draft.promote(token);
     tell_repair(observed, &mut draft);
     draft.token(token.clone());

@@ -8,6 +8,7 @@ use super::{
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
     plan::{Plan, SecretVersion, Step},
     secret,
+    status::Draft,
 };
 use crate::api::api_token::ObservedState;
 
@@ -15,6 +16,22 @@ use crate::api::api_token::ObservedState;
 pub fn is_due(observed: &Observed) -> bool {
     let recorded = observed.status().and_then(|status| status.secret_ref.as_ref());
     recorded.is_some_and(|recorded| recorded.name != secret::name(&observed.token))
+}
+
+/// The next Secret to read, where it must be known what all of them hold.
+pub fn next_read(observed: &Observed) -> Option<Step> {
+    match (&observed.secret, &observed.former_secret) {
+        (ObservedSecret::Unchanged, _) => Some(Step::ReadSecret),
+        (_, ObservedSecret::Unchanged) if is_due(observed) => Some(Step::ReadFormerSecret),
+        _ => None,
+    }
+}
+
+/// Whether a Secret that was read fulfils `holds`: the declared one, or the one that a value moves from.
+pub fn any_secret(observed: &Observed, holds: impl Fn(&FoundSecret) -> bool) -> bool {
+    [&observed.secret, &observed.former_secret]
+        .into_iter()
+        .any(|secret| matches!(secret, ObservedSecret::Found(found) if holds(found)))
 }
 
 /// Writes the value to the new Secret, which does not hold it yet; nothing where none moves, or
@@ -34,6 +51,21 @@ pub fn decide(observed: &Observed, state: ObservedState, target: Option<&FoundSe
         ObservedSecret::Found(former) => {
             let (record, value) = held::token_in(observed, former)?;
             Some(live::write(observed, state, &record, &value, target))
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Tells that the value is in another Secret now.
+    pub fn tell_move(&mut self) {
+        let recorded = self.status.secret_ref.as_ref().map(|recorded| recorded.name.clone());
+        let declared = secret::name(&self.observed.token).to_owned();
+        if let Some(former) = recorded.filter(|former| *former != declared) {
+            self.notice(
+                false,
+                "SecretMoved",
+                format!("The value moved from Secret {former} to Secret {declared}"),
+            );
         }
     }
 }

@@ -83,6 +83,8 @@ pub enum Step {
         secret: FoundSecret,
         /// What is put right, for people: keys, labels, annotations.
         changes: Vec<String>,
+        /// Whether it gets a value that it did not hold.
+        brings_value: bool,
     },
     /// Delete the Secret that was read, under its uid and version.
     DeleteSecret(SecretVersion),

@@ -9,7 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     intent, live,
     marker::{Marker, short_uid},
-    observed::{Observed, ObservedSecret},
+    moving,
+    observed::{FoundSecret, Observed},
     plan::{Plan, Step},
     rotation, schedule, secret,
 };
@@ -31,7 +32,7 @@ pub fn upkeep(observed: &Observed, state: ObservedState) -> Option<Plan> {
         return must_look(observed, state).then_some(Plan::Step(Step::ListTokens));
     };
     intent::resolve(observed, view)
-        .or_else(|| Some(Plan::Step(next_end(observed, view, |token| is_to_end(observed, token))?)))
+        .or_else(|| Some(Plan::Step(clear(observed, view)?)))
         .or_else(|| Some(Plan::Step(next_switch(observed, view, state)?)))
         .or_else(|| Some(Plan::Step(update(observed)?)))
 }
@@ -79,19 +80,27 @@ pub fn next_end(observed: &Observed, view: &[ListedToken], ends: impl Fn(&Listed
     })
 }
 
-/// Whether a listed token of ours has no place any more: its overlap is over, or an attempt left it.
-fn is_to_end(observed: &Observed, token: &ListedToken) -> bool {
-    if is_current(observed, token) {
-        return false;
+/// Ends replaced tokens whose overlap is over, and what attempts have left; a token that a Secret names
+/// stays, so all of them are looked at first.
+fn clear(observed: &Observed, view: &[ListedToken]) -> Option<Step> {
+    let over = |token: &ListedToken| {
+        let mut previous = observed.previous().iter();
+        previous.any(|previous| previous.id.as_deref() == Some(&token.id) && rotation::is_over(observed, previous))
+    };
+    if let Some(step) = next_end(observed, view, |token| over(token) && !is_current(observed, token)) {
+        return Some(step);
     }
-    let previous = observed
-        .previous()
-        .iter()
-        .find(|previous| previous.id.as_deref() == Some(&token.id));
-    match previous {
-        Some(previous) => rotation::is_over(observed, previous),
-        None => is_made_by_us(observed, token) && !intent::may_have_made(observed, token) && !is_in_secret(observed, token),
+    if !view.iter().any(|token| is_stray(observed, token)) {
+        return None;
     }
+    let left = |token: &ListedToken| is_stray(observed, token) && !is_in_secret(observed, token);
+    moving::next_read(observed).or_else(|| next_end(observed, view, left))
+}
+
+/// Whether a token of ours has no place: an attempt that was given up has made it.
+fn is_stray(observed: &Observed, token: &ListedToken) -> bool {
+    let known = observed.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id));
+    !known && !is_current(observed, token) && is_made_by_us(observed, token) && !intent::may_have_made(observed, token)
 }
 
 /// Whether the token is the one that the status names.
@@ -106,13 +115,10 @@ pub fn is_made_by_us(observed: &Observed, token: &ListedToken) -> bool {
     by_marker || observed.fresh.as_ref().is_some_and(|fresh| fresh.id == token.id)
 }
 
-/// Whether the Secret names the token. Where it was not read, it may.
+/// Whether a Secret names the token.
 fn is_in_secret(observed: &Observed, token: &ListedToken) -> bool {
-    match &observed.secret {
-        ObservedSecret::Absent => false,
-        ObservedSecret::Unchanged => observed.pending().is_some(),
-        ObservedSecret::Found(found) => found.annotation(names::TOKEN_ID_ANNOTATION) == Some(&token.id),
-    }
+    let names_it = |found: &FoundSecret| found.annotation(names::TOKEN_ID_ANNOTATION) == Some(&token.id);
+    moving::any_secret(observed, names_it)
 }
 
 /// Holds back, or lets work again, the current token and those of a running overlap.
@@ -175,7 +181,9 @@ pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
         return false;
     };
     let is_adopted = token.name.as_deref().and_then(Marker::in_name).is_none();
-    let renamed = capabilities.names && !is_adopted && token.name.as_deref() != Some(&declared_name(observed, token));
+    // A reset appends to the name.
+    let named = |name: &String| name.starts_with(&declared_name(observed, token));
+    let renamed = capabilities.names && !is_adopted && !token.name.as_ref().is_some_and(named);
     let reparametrized = token.parameters_hash.is_some() && token.parameters_hash != secret::parameters_hash(&observed.token);
     let moved = observed.token.spec.account.is_some() && observed.token.spec.account != token.account;
     let outlives = capabilities.expiry && ends_too_early(observed, token);

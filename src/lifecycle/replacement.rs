@@ -35,7 +35,7 @@ pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) ->
     if observed.is_remote() {
         return at_issuer(observed, ObservedState::Active, found, cause);
     }
-    match (&observed.fresh, observed.pending()) {
+    match (intent::usable(observed), observed.pending()) {
         (Some(fresh), Some(announced)) if announced.hash.as_deref() == Some(&fresh.value.hash()) => {
             let due = schedule::later(announced.started_at.0, barrier(observed));
             if due > observed.now {

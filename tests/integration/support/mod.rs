@@ -4,10 +4,13 @@ pub mod audit;
 pub mod clock;
 pub mod control_plane;
 pub mod history;
+pub mod issuer;
 pub mod operator;
 pub mod proxy;
+pub mod remote;
 pub mod tokens;
 pub mod watch;
+pub mod wire;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use std::{
 
 use apitoken_operator::{
     controller::{self, Foundations, Handles, RunError, Settings},
-    issuers::KnownIssuers,
+    issuers::{Issuers, KnownIssuers},
     operations::metrics::Metrics,
 };
 use jiff::SignedDuration;
@@ -39,8 +39,17 @@ impl InProcess {
         Self::start_with(plane.operator().await, namespace, TestClock::default(), PROPAGATION_DELAY).await
     }
 
-    /// Starts it with that client, that clock and that time for verifiers.
+    /// Starts it with that way to the API server, that clock and that time for verifiers.
     pub async fn start_with(client: Client, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
+        Self::begin(client, clock, Arc::new(KnownIssuers), settings(namespace, propagation_delay)).await
+    }
+
+    /// Starts it with that way to the API server, that time and those issuers.
+    pub async fn start_at(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, namespace: &str) -> Self {
+        Self::begin(client, clock, issuers, settings(namespace, PROPAGATION_DELAY)).await
+    }
+
+    async fn begin(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, settings: Settings) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let handles = Handles {
@@ -50,9 +59,9 @@ impl InProcess {
         let foundations = Foundations {
             client,
             clock: Arc::new(clock.clone()),
-            issuers: Arc::new(KnownIssuers),
+            issuers,
         };
-        let running = controller::run(foundations, settings(namespace, propagation_delay), handles, shutdown.clone());
+        let running = controller::run(foundations, settings, handles, shutdown.clone());
         let task = tokio::spawn(running);
         is_ready
             .wait_for(|ready| *ready)
@@ -65,6 +74,12 @@ impl InProcess {
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Ends it where it stands.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 

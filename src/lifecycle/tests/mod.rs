@@ -1,5 +1,8 @@
 //! The decisions as a specification: situation, plan, why.
 
+mod histories;
+mod world;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -187,7 +190,7 @@ fn take(observed: &mut Observed, step: Step) {
             });
         }
         Step::CreateSecret(secret) => observed.secret = stored(&secret),
-        Step::UpdateSecret { secret, changes } => {
+        Step::UpdateSecret { secret, changes, .. } => {
             observed.secret = stored(&secret);
             observed.repaired = changes;
         }
