@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{
     issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     remote::{Remote, current_id},
-    tokens::{is_true, ready_reason},
+    tokens::{is_true, reason_of},
 };
 
 fn state(token: &ApiToken) -> Option<ObservedState> {
@@ -290,6 +290,7 @@ async fn a_token_that_is_as_declared_is_looked_at_and_not_written() {
     let before = remote.team.token("ci").await;
     settles(&remote).await;
     let after = remote.team.token("ci").await;
-    assert_eq!((before.status, ready_reason(&after)), (after.status.clone(), "Ready"));
+    assert_eq!(before.status, after.status);
+    assert_eq!(reason_of(&after, ConditionType::Ready), "Ready");
     remote.stop().await;
 }
