@@ -290,7 +290,9 @@ async fn a_token_that_is_as_declared_is_looked_at_and_not_written() {
     let before = remote.team.token("ci").await;
     settles(&remote).await;
     let after = remote.team.token("ci").await;
-    assert_eq!(before.status, after.status);
-    assert_eq!(reason_of(&after, ConditionType::Ready), "Ready");
+    assert_eq!(
+        (before.status, reason_of(&after, ConditionType::Ready)),
+        (after.status.clone(), "Ready".to_owned())
+    );
     remote.stop().await;
 }
