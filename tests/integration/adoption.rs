@@ -204,7 +204,7 @@ async fn a_credential_of_another_kind_is_no_source() {
     let mut spec = adopts("tls");
     spec["adopt"]["secretRef"]["key"] = json!("tls.key");
     team.declare("ci", spec).await;
-    is_refused(&team, "ci", "kubernetes.io/tls").await;
+    is_refused(&team, "ci", "a credential of Kubernetes itself").await;
     operator.stop().await;
 }
 
