@@ -147,6 +147,11 @@ impl Remote {
         orphans.into_iter().map(|Orphan { id, reason, .. }| (id, reason)).collect()
     }
 
+    /// Starts another operator beside the first one.
+    pub async fn another_operator(&self) -> InProcess {
+        start(self.plane, &self.team.namespace, &self.clock, &self.issuer, &Wire::default()).await
+    }
+
     /// Ends the operator where it stands, and starts another one a while later.
     pub async fn crash(self, pause: SignedDuration) -> Self {
         self.operator.kill().await;
