@@ -1,6 +1,9 @@
 //! The life of a token at an issuer that others run.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use apitoken_operator::{
     api::{ApiToken, TokenIssuer, api_token::ObservedState, conditions::ConditionType, names},
@@ -9,6 +12,7 @@ use apitoken_operator::{
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::{
     eventually,
@@ -327,16 +331,18 @@ async fn a_token_that_is_as_declared_is_looked_at_and_not_written() {
     remote.stop().await;
 }
 
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
     for can in [PLAIN, READABLE, RESETTING, NAMELESS] {
         let remote = Remote::new("two", can).await;
         let other = remote.another_operator().await;
-        for name in ["a", "b", "c"] {
+        for name in NAMES {
             remote.team.declare(name, of_the_issuer(json!({}))).await;
         }
         all_are_whole(&remote, 0).await;
-        for name in ["a", "b", "c"] {
+        for name in NAMES {
             let annotations = json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: "1" });
             remote
                 .team
@@ -351,22 +357,36 @@ async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
 
 /// Lets time pass until each of three tokens was rotated that often, and nothing is left beside them.
 async fn all_are_whole(remote: &Remote, rotations: i64) {
-    eventually("one token each", || async {
-        remote.clock.advance(SignedDuration::from_secs(20));
-        let mut values = Vec::new();
-        for name in ["a", "b", "c"] {
-            remote.team.nudge(name).await;
-            let token = remote.team.token(name).await;
-            let done = is_true(&token, ConditionType::Ready) && token.status.unwrap().rotations.unwrap_or(0) == rotations;
-            if !done {
-                return None;
+    for _ in 0..30 {
+        for _ in 0..20 {
+            if are_whole(remote, rotations).await {
+                return;
             }
-            values.push(remote.team.value(name, "token").await);
+            sleep(Duration::from_millis(50)).await;
         }
-        let mut live: Vec<_> = remote.issuer.live().into_iter().map(|token| token.value).collect();
-        live.sort();
-        values.sort();
-        (live == values).then_some(())
-    })
-    .await;
+        remote.clock.advance(SignedDuration::from_secs(20));
+        for name in NAMES {
+            remote.team.nudge(name).await;
+        }
+    }
+    panic!(
+        "not one token each: {:?} after {:?}",
+        remote.issuer.live_ids(),
+        remote.issuer.calls()
+    );
+}
+
+async fn are_whole(remote: &Remote, rotations: i64) -> bool {
+    let mut values = Vec::new();
+    for name in NAMES {
+        let token = remote.team.token(name).await;
+        if !is_true(&token, ConditionType::Ready) || token.status.unwrap().rotations.unwrap_or(0) != rotations {
+            return false;
+        }
+        values.push(remote.team.value(name, "token").await);
+    }
+    let mut live: Vec<_> = remote.issuer.live().into_iter().map(|token| token.value).collect();
+    live.sort();
+    values.sort();
+    live == values
 }
