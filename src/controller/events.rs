@@ -47,7 +47,7 @@ impl Events {
             type_: if notice.warning { EventType::Warning } else { EventType::Normal },
             reason: notice.reason.to_owned(),
             note: Some(cut(&notice.message).to_owned()),
-            action: notice.reason.to_owned(),
+            action: action(notice),
             secondary: None,
         };
         let about: ObjectReference = token.object_ref(&());
@@ -81,6 +81,12 @@ fn recorder(client: &Client, instance: &str) -> Recorder {
         instance: Some(instance.to_owned()),
     };
     Recorder::new(client.clone(), reporter)
+}
+
+/// The API server counts an Event of the same reason and action up instead of showing it: other words
+/// are other news.
+fn action(notice: &Notice) -> String {
+    format!("{}-{:08x}", notice.reason, crc32fast::hash(notice.message.as_bytes()))
 }
 
 /// `text`, cut at a character so that it fits.

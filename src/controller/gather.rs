@@ -76,11 +76,20 @@ fn others_ids(token: &ApiToken, issuer: &Result<ObservedIssuer, IssuerProblem>, 
     let remote = issuer.capabilities.filter(|can| !can.local);
     let issued = token.status.as_ref().is_some_and(|status| status.token.is_some());
     let matters = remote.is_some_and(|can| !can.names || !issued);
-    if matters {
-        context.shared.stores.ids_of_others(token, &issuer.reference)
-    } else {
-        BTreeSet::new()
+    if !matters {
+        return BTreeSet::new();
     }
+    let stores = &context.shared.stores;
+    let mut ids = stores.ids_of_others(token, &issuer.reference);
+    if let (Some(id), false) = (token.spec.adopt.as_ref().and_then(|adopt| adopt.token_id.as_ref()), issued) {
+        let namespace = match issuer.reference.kind {
+            IssuerKind::TokenIssuer => secret::namespace(token),
+            IssuerKind::ClusterTokenIssuer => "",
+        };
+        let at_issuer = format!("{namespace}/{}/{id}", issuer.reference.name);
+        ids.extend(stores.adoptions.ask(&at_issuer, token).map(|_| id.clone()));
+    }
+    ids
 }
 
 /// Access to the Secret that the token names.
@@ -130,7 +139,14 @@ pub async fn read_adoptee(token: &ApiToken, context: &ScopedContext) -> Result<A
         )));
     };
     let value = TokenValue::new(text);
-    let belongs_to = context.shared.stores.other_with_hash(token, &value.hash());
+    let hash = value.hash();
+    if found.annotation(names::ENDED_ANNOTATION) == Some(&hash) {
+        return Ok(Adoptee::Unusable(format!(
+            "the value in Secret {name:?} was ended: let a new token be issued instead"
+        )));
+    }
+    let stores = &context.shared.stores;
+    let belongs_to = stores.other_with_hash(token, &hash).or_else(|| stores.adoptions.ask(&hash, token));
     Ok(Adoptee::Found { value, belongs_to })
 }
 

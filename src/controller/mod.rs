@@ -6,6 +6,7 @@
 //! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
 //! [`issuers`] run one pass for each: gather, decide, execute, one status write.
 
+mod adoptions;
 mod by_uid;
 mod calls;
 mod claims;

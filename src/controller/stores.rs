@@ -14,6 +14,7 @@ use kube::{
 };
 
 use super::{
+    adoptions::Adoptions,
     by_uid::ByUid,
     claims::{Claims, claimant},
     recent::Recent,
@@ -71,6 +72,8 @@ pub struct Stores {
     pub cluster_issuers: Store<Guarded<ClusterTokenIssuer>>,
     /// Namespaces: their labels.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Who takes a token over.
+    pub adoptions: Adoptions,
     /// What is known of the watched namespaces.
     pub scopes: Vec<Arc<ScopedStores>>,
 }

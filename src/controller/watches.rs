@@ -58,6 +58,7 @@ pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
     let stores = Arc::new(Stores {
         cluster_issuers,
         namespaces,
+        adoptions: Default::default(),
         scopes: scoped,
     });
 
@@ -226,6 +227,7 @@ impl Announcer {
                 let uid = token.meta().uid.clone().unwrap_or_default();
                 stores.fresh.take(&uid);
                 stores.polls.take(&uid);
+                self.stores.adoptions.forget(&uid);
                 if let Ok(token) = &token.0 {
                     self.claimants(at, &token.namespace().unwrap_or_default(), crate::lifecycle::secret::name(token))
                         .await;
@@ -238,6 +240,7 @@ impl Announcer {
                 stores.recent_tokens.listed();
                 stores.fresh.clear();
                 stores.polls.clear();
+                self.stores.adoptions.clear();
                 self.all_tokens(at).await;
                 self.all_issuers().await;
             }

@@ -138,7 +138,11 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
 
 fn take_over(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, adopted: &IssuedToken) -> Plan {
     let record = held::record(observed, adopted);
-    match found.and_then(|found| held::value_with_hash(observed, found, &adopted.value.hash()).map(|value| (found, value))) {
+    let hash = adopted.value.hash();
+    if found.is_some_and(|found| held::is_ended(found, &hash)) {
+        return refused(observed, state, "the value was ended: let a new token be issued instead");
+    }
+    match found.and_then(|found| held::value_with_hash(observed, found, &hash).map(|value| (found, value))) {
         Some((found, value)) => live::keep(observed, state, found, &record, &value),
         None => live::write(observed, state, &record, &adopted.value, found),
     }

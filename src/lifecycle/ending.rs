@@ -101,7 +101,7 @@ fn settled(observed: &Observed, destination: Destination, found: Option<&FoundSe
     }
     match destination {
         Destination::Expired => expired(&mut draft),
-        Destination::Withdrawn => draft.ready("the token is suspended, as declared: it was ended, and activating it issues another"),
+        Destination::Withdrawn => draft.ready("the token is suspended, as declared: none exists, and activating issues one"),
         Destination::Revoked | Destination::Live(_) => draft.ready("the token is revoked, as declared"),
     }
     draft.rest(None)
@@ -125,7 +125,7 @@ impl Draft<'_> {
             ConditionType::Issued,
             false,
             Reason::Suspended,
-            "the token was withdrawn: another is issued when this one is activated",
+            "no token exists: one is issued on activation",
         );
     }
 }

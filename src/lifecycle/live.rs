@@ -103,6 +103,13 @@ pub fn refused_until(observed: &Observed, state: ObservedState, refusal: &Refusa
         );
     }
     draft.not_ready(refusal.reason, refusal.message.clone());
+    // What stands in the way keeps it from being replaced too.
+    let warning = if draft.status.state == Some(ObservedState::Active) {
+        draft.warn_of_end()
+    } else {
+        None
+    };
+    let look_again_at = look_again_at.into_iter().chain(warning).min();
     let again = refusal.passing.then(|| schedule::later(observed.now, SOON));
     draft.rest(again.or(look_again_at))
 }
@@ -181,7 +188,7 @@ fn without_value(observed: &Observed, state: ObservedState, found: Option<&Found
         return lost_while_suspended(observed);
     }
     if has_expired(observed) {
-        return replacement::decide(observed, found, Cause::LaterEnd);
+        return replacement::decide(observed, found, rotation::asked_for(observed).unwrap_or(Cause::LaterEnd));
     }
     if let Some(cause) = rotation::due(observed) {
         return replacement::decide(observed, found, cause);
@@ -290,6 +297,7 @@ fn settled(observed: &Observed, state: ObservedState, found: Option<&FoundSecret
     }
     let mut draft = Draft::new(observed);
     draft.drop_ended();
+    draft.tell_move();
     draft.promote(token);
     tell_repair(observed, &mut draft);
     draft.token(token.clone());

@@ -8,6 +8,7 @@ use super::{
     observed::{FoundSecret, Observed, ObservedSecret, Ownership},
     plan::{Plan, SecretVersion, Step},
     secret,
+    status::Draft,
 };
 use crate::api::api_token::ObservedState;
 
@@ -50,6 +51,21 @@ pub fn decide(observed: &Observed, state: ObservedState, target: Option<&FoundSe
         ObservedSecret::Found(former) => {
             let (record, value) = held::token_in(observed, former)?;
             Some(live::write(observed, state, &record, &value, target))
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Tells that the value is in another Secret now.
+    pub fn tell_move(&mut self) {
+        let recorded = self.status.secret_ref.as_ref().map(|recorded| recorded.name.clone());
+        let declared = secret::name(&self.observed.token).to_owned();
+        if let Some(former) = recorded.filter(|former| *former != declared) {
+            self.notice(
+                false,
+                "SecretMoved",
+                format!("The value moved from Secret {former} to Secret {declared}"),
+            );
         }
     }
 }

@@ -62,14 +62,19 @@ pub fn due(observed: &Observed) -> Option<Cause> {
         return None;
     }
     let token = observed.current()?;
-    if new_request(observed).is_some() {
-        return Some(Cause::Requested);
+    if let Some(requested) = asked_for(observed) {
+        return Some(requested);
     }
     if remote::needs_another(observed, token) {
         return Some(Cause::Changed);
     }
     let (at, cause) = next(observed, token)?;
     (at <= observed.now).then_some(cause)
+}
+
+/// Whether a rotation is asked for that nobody has answered yet.
+pub fn asked_for(observed: &Observed) -> Option<Cause> {
+    new_request(observed).map(|_| Cause::Requested)
 }
 
 /// When `token` is replaced by the clock, and why: the earliest date counts, never later than
@@ -80,7 +85,15 @@ pub fn next(observed: &Observed, token: &TokenStatus) -> Option<(Timestamp, Caus
     let (at, cause) = promised(spec, *issued_at)?;
     let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
     let early = jitter(at.duration_since(*issued_at), uid);
-    Some((schedule::to_second(at.checked_sub(early).unwrap_or(at)), cause))
+    let at = schedule::to_second(at.checked_sub(early).unwrap_or(at));
+    // Beyond its end there is nothing left to rotate: a fixed end is the end of the next one too.
+    let over = spec.expires_at.as_ref().is_some_and(|Time(end)| *end <= at);
+    (!over).then_some((at, cause))
+}
+
+/// Whether the end of a token is put off by rotating it.
+pub fn outlives_its_end(spec: &ApiTokenSpec) -> bool {
+    spec.rotation.is_some() && spec.lifetime.is_some()
 }
 
 /// The latest time for the next rotation of a token issued at `issued_at`.

@@ -23,7 +23,8 @@ use crate::{
 
 /// A status in the making: what stands there, changed field by field.
 pub struct Draft<'a> {
-    observed: &'a Observed,
+    /// What it is decided from.
+    pub observed: &'a Observed,
     /// The status so far.
     pub status: ApiTokenStatus,
     notices: Vec<Notice>,
@@ -149,11 +150,13 @@ impl<'a> Draft<'a> {
     }
 
     fn tell_change(&mut self, before: Option<ObservedState>, state: ObservedState) {
+        let none_before = self.observed.current().is_none();
         let Some(before) = before.filter(|before| *before != state && *before != ObservedState::Pending) else {
             return;
         };
         match (before, state) {
             (_, ObservedState::Suspended) => self.notice(false, "Suspended", "The token is suspended"),
+            (ObservedState::Suspended, ObservedState::Active) if none_before => {}
             (ObservedState::Suspended, ObservedState::Active) => self.notice(false, "Activated", "The token works again"),
             (_, ObservedState::Revoked) => self.notice(false, "Revoked", "The token is revoked for good"),
             _ => {}
@@ -280,9 +283,10 @@ impl<'a> Draft<'a> {
         let rotates = rotation::next(observed, &token).filter(|_| state == ObservedState::Active);
         self.status.next_rotation_at = rotates.map(|(at, _)| Time(at));
         let end = token.expires_at.as_ref().map(|Time(at)| *at);
-        let warning = end
-            .filter(|_| rotates.is_none() && state == ObservedState::Active)
-            .and_then(|end| self.warn_of_end(&token, end));
+        let warning = match state {
+            ObservedState::Active if !rotation::outlives_its_end(&observed.token.spec) => self.warn_of_end(),
+            _ => None,
+        };
         let overlaps = self
             .status
             .previous
@@ -299,8 +303,10 @@ impl<'a> Draft<'a> {
         dates.min()
     }
 
-    /// Warns of the end once it is near; else says when to.
-    fn warn_of_end(&mut self, token: &TokenStatus, end: Timestamp) -> Option<Timestamp> {
+    /// Warns once the end is near that nothing puts off; else says when to.
+    pub fn warn_of_end(&mut self) -> Option<Timestamp> {
+        let token = self.status.token.clone()?;
+        let Time(end) = token.expires_at.clone()?;
         let issued_at = token.issued_at.as_ref().map_or(self.observed.now, |Time(at)| *at);
         let warn_at = schedule::warning(issued_at, end);
         if warn_at > self.observed.now {
@@ -308,7 +314,7 @@ impl<'a> Draft<'a> {
         }
         let told = conditions::find(&self.observed.status()?.conditions, ConditionType::Active)
             .is_some_and(|active| active.reason == Reason::Expiring.as_str());
-        let message = format!("the token works until {end} and nothing rotates it: give it a later end, or set spec.rotation");
+        let message = format!("the token works until {end}, and nothing replaces it before: give it a later end, or have it rotated");
         self.active(true, Reason::Expiring, &message);
         if !told {
             self.notice(true, Reason::Expiring.as_str(), message);
@@ -411,13 +417,15 @@ fn says_overlap(reason: &str, overlap: SignedDuration) -> String {
     if overlap.is_positive() && !(scheduled && overlap < rotation::SHORT_OVERLAP) {
         return format!("; the old one works for another {overlap:#}");
     }
+    let works = if overlap.is_positive() {
+        format!("; the old one works for another {overlap:#} only")
+    } else {
+        "; the old one works no more".to_owned()
+    };
     if scheduled {
-        return format!(
-            "; the old one works for another {overlap:#} only, and consumers may read a Secret up to a minute late: \
-             set spec.rotation.overlap to 2m or more"
-        );
+        return format!("{works}: consumers may read a Secret up to a minute late, so set spec.rotation.overlap to 2m or more");
     }
-    "; the old one works no more".to_owned()
+    works
 }
 
 /// What can be done with a token in that state.

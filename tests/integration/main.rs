@@ -5,21 +5,27 @@
 
 mod support;
 
+mod adoption;
 mod api_validation;
 mod borders;
 mod chart;
 mod conditions;
+mod consumer;
 mod crashes;
 mod examples;
+mod expiry;
 mod generated;
 mod issue;
 mod issuers;
+mod moving;
 mod program;
 mod remote;
 mod remote_adoption;
 mod remote_crashes;
 mod remote_deletion;
 mod remote_failures;
+mod rotation;
 mod secrets;
 mod states;
+mod suspension;
 mod two_hundred;

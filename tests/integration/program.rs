@@ -10,6 +10,7 @@ use crate::support::{
     control_plane::{self, ControlPlane},
     eventually,
     operator::Program,
+    proxy::{Cut, Fault, Proxy},
     tokens::Team,
 };
 
@@ -159,12 +160,8 @@ async fn without_the_crds_it_says_how_to_get_them_and_with_them_it_serves_its_pr
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_not_ready_before_its_watches_have_listed() {
     let plane = control_plane::shared();
-    let fault = crate::support::proxy::Fault {
-        method: "GET",
-        path: "/secrets",
-        cut: crate::support::proxy::Cut::Before,
-    };
-    let proxy = crate::support::proxy::Proxy::start(plane.anonymous().await, fault).await;
+    let proxy = Proxy::start(plane.anonymous().await).await;
+    proxy.hold(Fault::at("GET", "/secrets", Cut::Before));
     let kubeconfig = plane.operator_kubeconfig(Some(proxy.address())).await;
     let namespace = plane.namespace("not-ready").await;
     let program = Program::spawn(plane, &kubeconfig, &[&format!("--watch-namespace={namespace}")]);

@@ -93,7 +93,7 @@ async fn a_cluster_wide_issuer_has_nothing_taken_over_unless_it_says_so() {
     let clock = TestClock::default();
     let issuer = ScriptedIssuer::new(READABLE, &clock);
     let issuers = std::sync::Arc::new(issuer.clone());
-    let operator = InProcess::start_with(plane.operator().await, clock, issuers, &namespace).await;
+    let operator = InProcess::start_at(plane.operator().await, clock, issuers, &namespace).await;
     let theirs = issuer.plant(None);
     let object = json!({ "apiVersion": "apitoken.dev/v1alpha1", "kind": "ClusterTokenIssuer", "metadata": { "name": "all" }, "spec": issuer_spec(json!({})) });
     let file = plane.dir().join("issuer.json");

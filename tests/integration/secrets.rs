@@ -12,7 +12,7 @@ use crate::support::{
     Bed,
     control_plane::OPERATOR_USER,
     eventually,
-    tokens::{hash, recorded_hash},
+    tokens::{hash, recorded_hash, rotations},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,8 +248,4 @@ async fn another_writer_of_other_fields_is_not_fought_with() {
     assert_eq!(of_secret.count(), 1, "one for the label that was declared");
     assert_eq!(team.value("ci", "theirs").await, "x");
     operator.stop().await;
-}
-
-fn rotations(token: &ApiToken) -> i64 {
-    token.status.as_ref().and_then(|status| status.rotations).unwrap_or(0)
 }

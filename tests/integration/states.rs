@@ -1,18 +1,13 @@
-//! The states that need no new value: Active, Suspended, Revoked, and the end of a lifetime.
+//! The states that need no new value: Active, Suspended, Revoked, and a pause.
 
 use apitoken_operator::api::{ApiToken, api_token::ObservedState, conditions::ConditionType, names};
-use jiff::SignedDuration;
 use kube::ResourceExt;
 use serde_json::json;
 
 use crate::support::{
     Bed,
-    tokens::{is_true, recorded_hash},
+    tokens::{is_true, recorded_hash, state},
 };
-
-fn state(token: &ApiToken) -> Option<ObservedState> {
-    token.status.as_ref().and_then(|status| status.state)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_suspended_activated_and_revoked() {
@@ -68,43 +63,6 @@ async fn a_revoked_token_with_a_retained_secret_leaves_a_mark_that_outlives_it()
     team.declare("ci", spec).await;
     let token = team.ready("ci").await;
     assert_ne!(recorded_hash(&token), hash, "an ended value is never taken up again");
-    operator.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
-    let Bed { team, operator, .. } = Bed::new("expiry").await;
-    team.declare("ci", json!({ "lifetime": "1h" })).await;
-    let token = team.ready("ci").await;
-    let hash = recorded_hash(&token);
-    operator.clock.advance(SignedDuration::from_mins(59));
-    team.nudge("ci").await;
-    team.declare("later", json!({})).await;
-    team.ready("later").await;
-    assert_eq!(state(&team.token("ci").await), Some(ObservedState::Active), "a minute is left");
-
-    operator.clock.advance(SignedDuration::from_mins(1));
-    team.nudge("ci").await;
-    let token = team.reason("ci", "Expired").await;
-    assert_eq!(
-        (state(&token), is_true(&token, ConditionType::Stalled)),
-        (Some(ObservedState::Expired), true)
-    );
-    assert_eq!(
-        team.secret("ci").await.unwrap().annotations().get(names::ENDED_ANNOTATION),
-        Some(&hash)
-    );
-
-    team.change("ci", json!({ "spec": { "lifetime": "3h" } })).await;
-    team.until("ci", "announced", |token| {
-        token.status.as_ref().is_some_and(|status| status.pending.is_some())
-    })
-    .await;
-    operator.clock.advance(SignedDuration::from_secs(5));
-    team.nudge("ci").await;
-    let token = team.ready("ci").await;
-    assert_ne!(recorded_hash(&token), hash);
-    assert_eq!(state(&token), Some(ObservedState::Active));
     operator.stop().await;
 }
 

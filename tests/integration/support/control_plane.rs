@@ -9,15 +9,17 @@ use std::{
     },
 };
 
+use apitoken_operator::api::ClusterTokenIssuer;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, ServiceAccount},
 };
 use kube::{
     Api, Client, Config,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
+use serde_json::{Value, json};
 
 use super::{audit::AuditLog, eventually};
 
@@ -240,10 +242,26 @@ impl ControlPlane {
         name
     }
 
+    /// Creates a ClusterTokenIssuer.
+    pub async fn cluster_issuer(&self, name: &str, spec: Value) {
+        let object =
+            json!({ "apiVersion": "apitoken.dev/v1alpha1", "kind": "ClusterTokenIssuer", "metadata": { "name": name }, "spec": spec });
+        let api: Api<ClusterTokenIssuer> = Api::all(self.admin().await);
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+            .unwrap();
+    }
+
+    /// Changes a ClusterTokenIssuer by a merge patch.
+    pub async fn change_cluster_issuer(&self, name: &str, patch: Value) {
+        let api: Api<ClusterTokenIssuer> = Api::all(self.admin().await);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
     /// Has the API server refuse to create the Secret of that name, as an admission policy may.
     pub async fn deny_secrets(&self, namespace: &str, secret: &str) {
         let policy = format!("deny-{namespace}");
-        let objects = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": [
+        let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": policy }, "spec": {
                 "matchConstraints": {
                     "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },

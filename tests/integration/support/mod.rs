@@ -3,15 +3,18 @@
 pub mod audit;
 pub mod clock;
 pub mod control_plane;
+pub mod history;
 pub mod issuer;
 pub mod operator;
 pub mod proxy;
 pub mod remote;
 pub mod tokens;
+pub mod watch;
 pub mod wire;
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
 
 /// How long a condition may take to come true on a busy machine.
@@ -46,10 +49,32 @@ pub struct Bed {
 impl Bed {
     /// A bed for one test.
     pub async fn new(what: &str) -> Self {
+        Self::with_delay(what, operator::PROPAGATION_DELAY).await
+    }
+
+    /// A bed whose operator lets verifiers have that long to learn of a new value. With a delay that
+    /// no test waits out, a rotation stands still until the test steps the clock.
+    pub async fn with_delay(what: &str, propagation_delay: SignedDuration) -> Self {
         let plane = control_plane::shared();
         let namespace = plane.namespace(what).await;
-        let operator = operator::InProcess::start(plane, &namespace).await;
+        let operator = operator::InProcess::start_with(plane, &namespace, clock::TestClock::default(), propagation_delay).await;
         let team = tokens::Team::new(plane.admin().await, &namespace);
+        Self { plane, team, operator }
+    }
+
+    /// Lets time pass, and has the operator look at the token.
+    pub async fn pass(&self, time: SignedDuration, name: &str) {
+        self.operator.clock.advance(time);
+        self.team.nudge(name).await;
+    }
+
+    /// The operator is away for that long.
+    pub async fn restarted_after(self, time: SignedDuration) -> Self {
+        let Self { plane, team, operator } = self;
+        let clock = operator.clock.clone();
+        operator.stop().await;
+        clock.advance(time);
+        let operator = operator::InProcess::start_with(plane, &team.namespace, clock, operator::PROPAGATION_DELAY).await;
         Self { plane, team, operator }
     }
 }

@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DEADLINE, clock::TestClock, control_plane::ControlPlane, eventually};
 
+/// How long verifiers get to learn of a new value where a test says nothing else.
+pub const PROPAGATION_DELAY: SignedDuration = SignedDuration::from_secs(1);
+
 /// The operator inside the test, with a clock that the test steps. It watches one namespace, so that
 /// many of them share a control plane.
 pub struct InProcess {
@@ -33,11 +36,21 @@ pub struct InProcess {
 impl InProcess {
     /// Starts it for one namespace and waits until it is ready.
     pub async fn start(plane: &ControlPlane, namespace: &str) -> Self {
-        Self::start_with(plane.operator().await, TestClock::default(), Arc::new(KnownIssuers), namespace).await
+        Self::start_with(plane, namespace, TestClock::default(), PROPAGATION_DELAY).await
+    }
+
+    /// Starts it with that clock and that time for verifiers.
+    pub async fn start_with(plane: &ControlPlane, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
+        let client = plane.operator().await;
+        Self::begin(client, clock, Arc::new(KnownIssuers), settings(namespace, propagation_delay)).await
     }
 
     /// Starts it with that way to the API server, that time and those issuers.
-    pub async fn start_with(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, namespace: &str) -> Self {
+    pub async fn start_at(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, namespace: &str) -> Self {
+        Self::begin(client, clock, issuers, settings(namespace, PROPAGATION_DELAY)).await
+    }
+
+    async fn begin(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, settings: Settings) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
         let handles = Handles {
@@ -49,7 +62,7 @@ impl InProcess {
             clock: Arc::new(clock.clone()),
             issuers,
         };
-        let running = controller::run(foundations, settings(namespace), handles, shutdown.clone());
+        let running = controller::run(foundations, settings, handles, shutdown.clone());
         let task = tokio::spawn(running);
         is_ready
             .wait_for(|ready| *ready)
@@ -71,11 +84,11 @@ impl InProcess {
     }
 }
 
-fn settings(namespace: &str) -> Settings {
+fn settings(namespace: &str, propagation_delay: SignedDuration) -> Settings {
     Settings {
         watch_namespaces: vec![namespace.to_owned()],
         concurrency: 8,
-        propagation_delay: SignedDuration::from_secs(1),
+        propagation_delay,
         poll_interval: SignedDuration::from_mins(10),
         revoke_deadline: SignedDuration::from_mins(15),
         default_issuer: "builtin".to_owned(),

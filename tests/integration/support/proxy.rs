@@ -7,7 +7,7 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use kube::Client;
@@ -23,42 +23,73 @@ pub enum Cut {
 }
 
 /// One request to be held.
-#[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// Its method.
-    pub method: &'static str,
-    /// What its path ends with.
-    pub path: &'static str,
-    /// Where it is held.
-    pub cut: Cut,
+    hits: Box<dyn Fn(&Method, &str) -> bool + Send>,
+    skip: usize,
+    cut: Cut,
+}
+
+impl Fault {
+    /// The first request of that method whose path ends so.
+    pub fn at(method: &'static str, path: &'static str, cut: Cut) -> Self {
+        Self {
+            hits: Box::new(move |of, to| of == method && to.ends_with(path)),
+            skip: 0,
+            cut,
+        }
+    }
+
+    /// The write of that number, from 0, of a Secret or an ApiToken in the namespace.
+    pub fn at_write(namespace: &str, number: usize, cut: Cut) -> Self {
+        let within = ["secrets", "apitokens"].map(|kind| format!("/namespaces/{namespace}/{kind}"));
+        Self {
+            hits: Box::new(move |of, to| of != Method::GET && within.iter().any(|path| to.contains(path))),
+            skip: number,
+            cut,
+        }
+    }
+
+    /// Whether this is the request, after those that are let pass.
+    fn is_hit(&mut self, request: &Request) -> bool {
+        if !(self.hits)(request.method(), request.uri().path()) {
+            return false;
+        }
+        let passes = self.skip > 0;
+        self.skip = self.skip.saturating_sub(1);
+        !passes
+    }
 }
 
 /// A proxy that runs as long as its test.
 pub struct Proxy {
     address: String,
-    held: Arc<Notify>,
+    inner: Arc<Inner>,
 }
 
 struct Inner {
     upstream: Client,
     fault: Mutex<Option<Fault>>,
-    held: Arc<Notify>,
+    held: Notify,
 }
 
 impl Proxy {
     /// Starts one in front of `upstream`, which passes the caller's identity on.
-    pub async fn start(upstream: Client, fault: Fault) -> Self {
+    pub async fn start(upstream: Client) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let held = Arc::new(Notify::new());
         let inner = Arc::new(Inner {
             upstream,
-            fault: Mutex::new(Some(fault)),
-            held: held.clone(),
+            fault: Mutex::default(),
+            held: Notify::new(),
         });
-        let router = Router::new().fallback(pass).with_state(inner);
+        let router = Router::new().fallback(pass).with_state(inner.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, held }
+        Self { address, inner }
+    }
+
+    /// Holds a request from now on.
+    pub fn hold(&self, fault: Fault) {
+        *self.inner.fault.lock().unwrap() = Some(fault);
     }
 
     /// Where the operator is to connect to.
@@ -68,7 +99,7 @@ impl Proxy {
 
     /// Waits until the request is held.
     pub async fn holds_the_request(&self) {
-        tokio::time::timeout(super::DEADLINE, self.held.notified())
+        tokio::time::timeout(super::DEADLINE, self.inner.held.notified())
             .await
             .expect("the request never came");
     }
@@ -89,8 +120,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
 impl Inner {
     fn take_fault(&self, request: &Request) -> Option<Cut> {
         let mut fault = self.fault.lock().unwrap();
-        let hit = fault.filter(|fault| request.method() == fault.method && request.uri().path().ends_with(fault.path))?;
-        *fault = None;
+        let hit = fault.take_if(|fault| fault.is_hit(request))?;
         Some(hit.cut)
     }
 

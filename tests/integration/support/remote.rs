@@ -169,7 +169,7 @@ impl Remote {
 
 async fn start(plane: &ControlPlane, namespace: &str, clock: &TestClock, issuer: &ScriptedIssuer, wire: &Wire) -> InProcess {
     let client = wire.client(plane.operator().await);
-    InProcess::start_with(client, clock.clone(), std::sync::Arc::new(issuer.by(wire)), namespace).await
+    InProcess::start_at(client, clock.clone(), std::sync::Arc::new(issuer.by(wire)), namespace).await
 }
 
 /// The spec of an issuer that others run; every one of them opens the scripted one.

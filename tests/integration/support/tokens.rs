@@ -2,8 +2,10 @@
 
 use apitoken_operator::{
     api::{
-        ApiToken, TokenIssuer,
+        ApiToken, ApiTokenStatus, TokenIssuer,
+        api_token::{DesiredState, ObservedState, PreviousToken},
         conditions::{self, ConditionType},
+        names,
     },
     token_value,
 };
@@ -70,7 +72,12 @@ impl Team {
 
     /// Creates a Secret that is nobody's.
     pub async fn foreign_secret(&self, name: &str) -> Secret {
-        let object = json!({ "metadata": { "name": name }, "stringData": { "theirs": "x" } });
+        self.own_secret(name, json!({ "theirs": "x" })).await
+    }
+
+    /// Creates a Secret of a user's own with these keys.
+    pub async fn own_secret(&self, name: &str, keys: Value) -> Secret {
+        let object = json!({ "metadata": { "name": name }, "stringData": keys });
         self.api()
             .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
             .await
@@ -95,6 +102,33 @@ impl Team {
     /// Changes an ApiToken by a merge patch.
     pub async fn change(&self, name: &str, patch: Value) -> ApiToken {
         self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Sets annotations on an ApiToken.
+    pub async fn annotate(&self, name: &str, annotations: Value) {
+        self.change(name, json!({ "metadata": { "annotations": annotations } })).await;
+    }
+
+    /// Asks for a rotation; any value that was not there before does.
+    pub async fn request(&self, name: &str, value: &str) {
+        self.annotate(name, json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: value })).await;
+    }
+
+    /// Asks for a rotation that ends the old value at once.
+    pub async fn leaked(&self, name: &str, value: &str) {
+        self.annotate(
+            name,
+            json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: value, names::ROTATE_OVERLAP_ANNOTATION: "0s" }),
+        )
+        .await;
+    }
+
+    /// Changes what the operator and verifiers write, as an admin can.
+    pub async fn change_status(&self, name: &str, patch: Value) {
+        let api: Api<ApiToken> = self.api();
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": patch })))
+            .await
+            .unwrap();
     }
 
     /// The ApiToken now.
@@ -124,9 +158,39 @@ impl Team {
         .await
     }
 
+    /// Waits until the token was rotated so often and is Ready.
+    pub async fn rotated(&self, name: &str, times: i64) -> ApiToken {
+        self.until(name, &format!("Ready after {times} rotations"), |token| {
+            rotations(token) == times && status(token).pending.is_none() && is_true(token, ConditionType::Ready)
+        })
+        .await
+    }
+
+    /// Waits until a new value is announced, which the Secret does not show yet.
+    pub async fn announced(&self, name: &str) -> ApiToken {
+        self.until(name, "a new value is announced", |token| pending_hash(token).is_some())
+            .await
+    }
+
+    /// Waits until the operator has looked at the token, with all that was so before this was asked:
+    /// what it did not do by then, it does not do.
+    pub async fn looked_at(&self, name: &str) -> ApiToken {
+        let asked = self
+            .change(
+                name,
+                json!({ "spec": { "description": format!("look at {}", jiff::Timestamp::now()) } }),
+            )
+            .await;
+        self.until(name, "looked at", |token| {
+            status(token).observed_generation >= asked.metadata.generation
+        })
+        .await
+    }
+
     /// Waits until Ready has that reason.
     pub async fn reason(&self, name: &str, reason: &str) -> ApiToken {
-        self.until(name, reason, |token| ready_reason(token) == reason).await
+        self.until(name, reason, |token| reason_of(token, ConditionType::Ready) == reason)
+            .await
     }
 
     /// Waits until the ApiToken is as described.
@@ -137,35 +201,106 @@ impl Team {
 
     /// The reasons of all Events about an ApiToken.
     pub async fn events(&self, name: &str) -> Vec<String> {
-        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
-        let about = events
-            .items
-            .into_iter()
-            .filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name));
-        about.filter_map(|event| event.reason).collect()
+        self.told(name).await.into_iter().filter_map(|event| event.reason).collect()
     }
+
+    /// Waits for an Event with that reason; what it says.
+    pub async fn note(&self, name: &str, reason: &str) -> String {
+        eventually(&format!("the Event {reason} about {name}"), || async {
+            let events = self.told(name).await;
+            let event = events.into_iter().find(|event| event.reason.as_deref() == Some(reason))?;
+            event.note
+        })
+        .await
+    }
+
+    /// How often an Event with that reason was published.
+    pub async fn times_told(&self, name: &str, reason: &str) -> i32 {
+        let events = self.told(name).await;
+        let times = events.iter().filter(|event| event.reason.as_deref() == Some(reason));
+        times.map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum()
+    }
+
+    async fn told(&self, name: &str) -> Vec<Event> {
+        let mut events = self.api::<Event>().list(&ListParams::default()).await.unwrap().items;
+        events.retain(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name));
+        events
+    }
+}
+
+/// What the operator observed; empty before it looked.
+pub fn status(token: &ApiToken) -> ApiTokenStatus {
+    token.status.clone().unwrap_or_default()
+}
+
+/// The state that was observed.
+pub fn state(token: &ApiToken) -> Option<ObservedState> {
+    status(token).state
 }
 
 /// Whether the condition is True.
 pub fn is_true(token: &ApiToken, type_: ConditionType) -> bool {
-    token
-        .status
-        .as_ref()
-        .is_some_and(|status| conditions::is_true(&status.conditions, type_))
+    conditions::is_true(&status(token).conditions, type_)
 }
 
-/// The reason of Ready; empty before there is one.
-pub fn ready_reason(token: &ApiToken) -> &str {
-    let conditions = token.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions::find(conditions, ConditionType::Ready)
-        .map(|ready| ready.reason.as_str())
+/// The reason of a condition; empty before there is one.
+pub fn reason_of(token: &ApiToken, type_: ConditionType) -> String {
+    conditions::find(&status(token).conditions, type_)
+        .map(|condition| condition.reason.clone())
+        .unwrap_or_default()
+}
+
+/// The message of a condition; empty before there is one.
+pub fn message_of(token: &ApiToken, type_: ConditionType) -> String {
+    conditions::find(&status(token).conditions, type_)
+        .map(|condition| condition.message.clone())
         .unwrap_or_default()
 }
 
 /// The recorded hash of the current token; empty where there is none.
 pub fn recorded_hash(token: &ApiToken) -> String {
-    let current = token.status.as_ref().and_then(|status| status.token.as_ref());
-    current.and_then(|current| current.hash.clone()).unwrap_or_default()
+    status(token).token.and_then(|current| current.hash).unwrap_or_default()
+}
+
+/// The hash of the value that is announced.
+pub fn pending_hash(token: &ApiToken) -> Option<String> {
+    status(token).pending?.hash
+}
+
+/// The hashes of the tokens that were replaced and still work.
+pub fn previous_hashes(token: &ApiToken) -> Vec<String> {
+    status(token).previous.into_iter().filter_map(|previous| previous.hash).collect()
+}
+
+/// How often the token was rotated.
+pub fn rotations(token: &ApiToken) -> i64 {
+    status(token).rotations.unwrap_or(0)
+}
+
+/// Why it was rotated last.
+pub fn last_rotation_reason(token: &ApiToken) -> String {
+    let reason = &serde_json::to_value(token).unwrap()["status"]["lastRotationReason"];
+    reason.as_str().unwrap_or_default().to_owned()
+}
+
+/// The hashes that are good while the token is active: of the current value, of an announced one,
+/// and of those replaced tokens that have not ended.
+pub fn good_hashes(token: &ApiToken, has_not_ended: impl Fn(&PreviousToken) -> bool) -> Vec<String> {
+    let status = status(token);
+    let current = status.token.and_then(|current| current.hash);
+    let announced = status.pending.and_then(|pending| pending.hash);
+    let previous = status
+        .previous
+        .into_iter()
+        .filter(has_not_ended)
+        .filter_map(|previous| previous.hash);
+    current.into_iter().chain(announced).chain(previous).collect()
+}
+
+/// Whether the token works, as declared and as observed.
+pub fn works(token: &ApiToken) -> bool {
+    let stays = token.metadata.deletion_timestamp.is_none();
+    stays && token.spec.state == DesiredState::Active && state(token) == Some(ObservedState::Active)
 }
 
 /// The hash of a value.
