@@ -17,8 +17,8 @@ use tokio::time::sleep;
 use crate::support::{
     eventually,
     issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
-    remote::{ISSUER, Remote, current_id, of_the_issuer},
-    tokens::{is_true, ready_reason},
+    remote::{ISSUER, Remote, current_id, for_each, of_the_issuer},
+    tokens::is_true,
 };
 
 fn state(token: &ApiToken) -> Option<ObservedState> {
@@ -81,26 +81,30 @@ async fn an_intent_stands_in_the_status_and_all_is_held_before_the_first_token_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_without_overlap_is_replaced_and_then_ended() {
-    for (can, calls) in [
-        (PLAIN, &["create", "create", "delete tok-1"][..]),
-        (RESETTING, &["create", "reset tok-1", "delete tok-1"]),
-        (NAMELESS, &["create", "create", "revoke tok-1", "delete tok-1"]),
-    ] {
-        let remote = Remote::issued("replaced", can, json!({})).await;
-        let first = if can == NAMELESS { Call::Revoke } else { Call::Delete };
-        let recorded = watch(&remote, first, current_id);
-        remote.ask_for_rotation("1").await;
-        let token = remote.rotated(1).await;
-        assert_eq!(remote.issuer.calls(), calls);
-        assert_eq!(
-            recorded.lock().unwrap().as_slice(),
-            ["tok-2"],
-            "the new one counts before the old one ends"
-        );
-        assert_eq!(token.status.unwrap().attempts, Some(2));
-        settles(&remote).await;
-        remote.stop().await;
-    }
+    for_each(
+        [
+            (PLAIN, &["create", "create", "delete tok-1"][..]),
+            (RESETTING, &["create", "reset tok-1", "delete tok-1"]),
+            (NAMELESS, &["create", "create", "revoke tok-1", "delete tok-1"]),
+        ],
+        async |(can, calls)| {
+            let remote = Remote::issued("replaced", can, json!({})).await;
+            let first = if can == NAMELESS { Call::Revoke } else { Call::Delete };
+            let recorded = watch(&remote, first, current_id);
+            remote.ask_for_rotation("1").await;
+            let token = remote.rotated(1).await;
+            assert_eq!(remote.issuer.calls(), calls);
+            assert_eq!(
+                recorded.lock().unwrap().as_slice(),
+                ["tok-2"],
+                "the new one counts before the old one ends"
+            );
+            assert_eq!(token.status.unwrap().attempts, Some(2));
+            settles(&remote).await;
+            remote.stop().await;
+        },
+    )
+    .await;
 }
 
 /// Time passes, and nothing more is done at the issuer.
@@ -117,24 +121,28 @@ async fn settles(remote: &Remote) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_token_works_on_for_the_overlap() {
     let rotation = |overlap: &str| json!({ "rotation": { "interval": "48h", "overlap": overlap } });
-    for (can, overlap, hours, made) in [
-        (PLAIN, "1h", 1, "create"),
-        (RESETTING, "12h", 12, "reset tok-1"),
-        (RESETTING, "13h", 13, "create"),
-    ] {
-        let remote = Remote::issued("overlap", can, rotation(overlap)).await;
-        remote.ask_for_rotation("1").await;
-        let token = remote
-            .team
-            .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
-            .await;
-        assert_eq!(remote.issuer.calls(), ["create", made]);
-        assert_eq!(remote.issuer.live_ids(), ["tok-1", "tok-2"], "both work");
-        assert_eq!(token.status.unwrap().previous[0].id.as_deref(), Some("tok-1"));
-        remote.later(SignedDuration::from_hours(hours)).await;
-        remote.rotated(1).await;
-        remote.stop().await;
-    }
+    for_each(
+        [
+            (PLAIN, "1h", 1, "create"),
+            (RESETTING, "12h", 12, "reset tok-1"),
+            (RESETTING, "13h", 13, "create"),
+        ],
+        async |(can, overlap, hours, made)| {
+            let remote = Remote::issued("overlap", can, rotation(overlap)).await;
+            remote.ask_for_rotation("1").await;
+            let token = remote
+                .team
+                .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
+                .await;
+            assert_eq!(remote.issuer.calls(), ["create", made]);
+            assert_eq!(remote.issuer.live_ids(), ["tok-1", "tok-2"], "both work");
+            assert_eq!(token.status.unwrap().previous[0].id.as_deref(), Some("tok-1"));
+            remote.later(SignedDuration::from_hours(hours)).await;
+            remote.rotated(1).await;
+            remote.stop().await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,8 +334,7 @@ async fn a_token_that_is_as_declared_is_looked_at_and_not_written() {
     let remote = Remote::issued("quiet", PLAIN, json!({})).await;
     let before = remote.team.token("ci").await;
     settles(&remote).await;
-    let after = remote.team.token("ci").await;
-    assert_eq!((before.status, ready_reason(&after)), (after.status.clone(), "Ready"));
+    assert_eq!(remote.team.token("ci").await.status, before.status);
     remote.stop().await;
 }
 
@@ -335,7 +342,7 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
-    for can in [PLAIN, READABLE, RESETTING, NAMELESS] {
+    for_each([PLAIN, READABLE, RESETTING, NAMELESS], async |can| {
         let remote = Remote::new("two", can).await;
         let other = remote.another_operator().await;
         for name in NAMES {
@@ -352,7 +359,8 @@ async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
         all_are_whole(&remote, 1).await;
         other.stop().await;
         remote.stop().await;
-    }
+    })
+    .await;
 }
 
 /// Lets time pass until each of three tokens was rotated that often, and nothing is left beside them.

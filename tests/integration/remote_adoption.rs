@@ -15,7 +15,7 @@ use crate::support::{
     eventually,
     issuer::{NAMELESS, PLAIN, READABLE, ScriptedIssuer},
     operator::InProcess,
-    remote::{Remote, current_id, issuer_spec},
+    remote::{Remote, current_id, for_each, issuer_spec},
     tokens::{Team, is_true},
 };
 
@@ -150,7 +150,7 @@ async fn a_lost_value_that_is_hidden_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_somebody_removed_is_replaced_at_the_next_look() {
-    for can in [PLAIN, READABLE] {
+    for_each([PLAIN, READABLE], async |can| {
         let remote = Remote::issued("removed", can, json!({})).await;
         remote.issuer.remove("tok-1");
         remote.later(SignedDuration::from_mins(11)).await;
@@ -158,7 +158,8 @@ async fn a_token_that_somebody_removed_is_replaced_at_the_next_look() {
         assert_eq!(token.status.unwrap().last_rotation_reason.as_deref(), Some("TokenMissing"));
         assert_eq!(remote.issuer.calls(), ["create", "create"]);
         remote.stop().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +195,7 @@ async fn a_stray_token_with_our_marker_is_ended_and_all_others_are_left_alone() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_was_kept_with_its_secret_is_taken_up_by_an_object_of_the_same_name() {
     let spec = json!({ "deletionPolicy": "Retain", "secret": { "deletionPolicy": "Retain" } });
-    for can in [PLAIN, READABLE, NAMELESS] {
+    for_each([PLAIN, READABLE, NAMELESS], async |can| {
         let remote = Remote::issued("again", can, spec.clone()).await;
         let value = remote.team.value("ci", "token").await;
         remote.team.delete::<ApiToken>("ci").await;
@@ -207,5 +208,6 @@ async fn a_token_that_was_kept_with_its_secret_is_taken_up_by_an_object_of_the_s
         assert_eq!(remote.issuer.calls(), ["create"]);
         remote.is_whole().await;
         remote.stop().await;
-    }
+    })
+    .await;
 }

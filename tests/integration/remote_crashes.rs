@@ -6,21 +6,19 @@ use apitoken_operator::{
     api::{ApiToken, api_token::ObservedState, conditions::ConditionType},
     issuers::{Capabilities, ListedState},
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, future::BoxFuture};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::support::{
     issuer::{NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     proxy::Cut,
-    remote::{Remote, of_the_issuer},
+    remote::{Remote, for_each, of_the_issuer},
     tokens::is_true,
 };
 
 /// After this long what a lost operator had in hand can be taken over.
 const HAND_OVER: SignedDuration = SignedDuration::from_secs(60);
-/// As many operators as run beside each other.
-const AT_ONCE: usize = 6;
 
 /// Something that is done to a token.
 #[derive(Clone, Copy)]
@@ -49,9 +47,7 @@ impl Operation {
         );
         remote.stop().await;
 
-        stream::iter(self.points())
-            .for_each_concurrent(AT_ONCE, |(at, cut)| async move { self.survives(at, cut).await })
-            .await;
+        for_each(self.points(), async |(at, cut)| self.survives(at, cut).await).await;
     }
 
     /// Before all, and after each step that changes something. After one is before the next: nothing

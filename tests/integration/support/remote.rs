@@ -4,6 +4,7 @@ use apitoken_operator::{
     api::{ApiToken, TokenIssuer, conditions, conditions::ConditionType, issuer::Orphan, names},
     issuers::Capabilities,
 };
+use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -17,8 +18,18 @@ use super::{
     wire::Wire,
 };
 
+/// As many operators as run beside each other in one test.
+const AT_ONCE: usize = 6;
 /// The name of the TokenIssuer.
 pub const ISSUER: &str = "vendor";
+
+/// Tries the rows of a table beside each other: each of them mostly waits.
+pub async fn for_each<R>(rows: impl IntoIterator<Item = R>, test: impl AsyncFn(R)) {
+    let test = &test;
+    stream::iter(rows)
+        .for_each_concurrent(AT_ONCE, |row| async move { test(row).await })
+        .await;
+}
 
 /// The shared control plane, a namespace with an issuer that others run, and the operator for it.
 pub struct Remote {
