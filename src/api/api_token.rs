@@ -537,6 +537,10 @@ pub struct PreviousToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::HASH), regex(pattern = "^[0-9a-f]{64}$"))]
     pub hash: Option<String>,
+    /// Owning account at the issuer; absent for the issuer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::TOKEN_NAME))]
+    pub account: Option<String>,
     /// When it ends, RFC 3339.
     pub revoke_at: Time,
     /// When it was last used, RFC 3339, where the issuer tells.

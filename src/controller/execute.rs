@@ -162,6 +162,7 @@ fn issue(observed: &Observed, attempt: i64) -> Result<IssuedToken, Failure> {
         name: None,
         attempt,
         issued_at: observed.now,
+        announced_at: None,
         expires_at: None,
     })
 }

@@ -42,6 +42,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
         adoptee: Adoptee::Unread,
         view: None,
         intent_in_hand: None,
+        revoked: BTreeSet::new(),
         updated: false,
         orphaned: Vec::new(),
         issuer,

@@ -1,6 +1,6 @@
 //! Steps at an issuer that others run.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
 use crate::{
     api::conditions::Reason,
-    issuers::{Issuer, IssuerError, ListedState, TokenRequest, Verb},
+    issuers::{Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
     lifecycle::{Failure, FailureKind, Observed, Step, TIME_TO_CALL, schedule},
 };
 
@@ -74,11 +74,30 @@ fn request(observed: &Observed) -> TokenRequest {
 }
 
 async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
-    observed.view = Some(in_time(observed, issuer.list(request)).await?);
+    let mut view: Vec<ListedToken> = Vec::new();
+    for account in accounts(observed) {
+        let request = TokenRequest {
+            account,
+            ..request.clone()
+        };
+        for token in in_time(observed, issuer.list(&request)).await? {
+            if !view.iter().any(|known| known.id == token.id) {
+                view.push(token);
+            }
+        }
+    }
     let now = schedule::to_second(context.shared.clock.now());
-    observed.polled_at = Some(now);
+    observed.sees(view, now);
     context.stores.polls.keep(&observed.token.uid().unwrap_or_default(), now);
     Ok(())
+}
+
+/// The accounts in which this ApiToken may have tokens: the declared one, and those before it.
+fn accounts(observed: &Observed) -> BTreeSet<Option<String>> {
+    let current = observed.current().map(|current| current.account.clone());
+    let previous = observed.previous().iter().map(|previous| previous.account.clone());
+    let declared = observed.token.spec.account.clone();
+    current.into_iter().chain(previous).chain([declared]).collect()
 }
 
 /// Makes a token. The intent must be young: a call that is sent late could come after somebody else
@@ -122,7 +141,16 @@ async fn change(
     context: &ScopedContext,
 ) -> Result<(), Stopped> {
     writes::still_as_read(&observed.token, context).await.map_err(Stopped::Pass)?;
-    in_time(observed, issuer.change(id, verb, request)).await?;
+    let account = observed.listed(id).and_then(|listed| listed.account.clone());
+    let request = TokenRequest {
+        account,
+        ..request.clone()
+    };
+    let changed = in_time(observed, issuer.change(id, verb, &request)).await.map_err(Failure::from);
+    changed.map_err(|failure| if ends(verb) { failure.retried() } else { failure })?;
+    if verb == Verb::Revoke {
+        observed.revoked.insert(id.to_owned());
+    }
     let view = observed.view.get_or_insert_default();
     match verb {
         Verb::Delete => view.retain(|token| token.id != id),
@@ -133,7 +161,12 @@ async fn change(
     Ok(())
 }
 
-fn show(view: &mut [crate::issuers::ListedToken], id: &str, state: ListedState) {
+/// A token that is to be ended is never given up on.
+fn ends(verb: Verb) -> bool {
+    matches!(verb, Verb::Revoke | Verb::Delete)
+}
+
+fn show(view: &mut [ListedToken], id: &str, state: ListedState) {
     for token in view.iter_mut().filter(|token| token.id == id) {
         token.state = state;
     }

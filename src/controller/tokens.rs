@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     api::{ApiToken, ApiTokenStatus},
-    lifecycle::{self, Observed, Plan, Rest},
+    issuers::IssuedToken,
+    lifecycle::{self, Observed, Plan, Rest, schedule},
     operations::metrics::Outcome,
 };
 
@@ -124,8 +125,11 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
     } else {
         lifecycle::same_but_for_foreign_changes(&before, &rest.status)
     };
-    if !unchanged {
+    // Without a finalizer the object is gone already.
+    let is_there = observed.token.metadata.deletion_timestamp.is_none() || !observed.token.finalizers().is_empty();
+    if !unchanged && is_there {
         writes::status(&observed.token, rest.status, context).await?;
+        announced(observed, context);
     }
     for notice in &rest.notices {
         let (namespace, name) = (observed.token.namespace(), observed.token.name_any());
@@ -140,6 +144,21 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
         Some(at) => Action::requeue(until(at, context)),
         None => Action::await_change(),
     })
+}
+
+/// The time that verifiers get begins when the API server has taken the announcement, however long
+/// that took.
+fn announced(observed: &Observed, context: &ScopedContext) {
+    let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(fresh) = context.stores.fresh.take(uid) {
+        let now = context.shared.clock.now();
+        let announced_at = fresh.announced_at.unwrap_or_else(|| schedule::next_second(now));
+        let announced = IssuedToken {
+            announced_at: Some(announced_at),
+            ..fresh
+        };
+        context.stores.fresh.keep(uid, announced);
+    }
 }
 
 /// A token that was made waits in memory until a status names it: one of an issuer that others run is

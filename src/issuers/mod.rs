@@ -67,6 +67,8 @@ pub struct IssuedToken {
     pub attempt: i64,
     /// When it was made, to the second.
     pub issued_at: Timestamp,
+    /// When the API server had taken its announcement, where it needs one.
+    pub announced_at: Option<Timestamp>,
     /// When the issuer ends it by itself.
     pub expires_at: Option<Timestamp>,
 }
@@ -76,6 +78,8 @@ pub struct IssuedToken {
 pub struct ListedToken {
     /// Id at the issuer; hashed where the id is the value.
     pub id: String,
+    /// Owning account, as it was asked for; nothing for the issuer's own.
+    pub account: Option<String>,
     /// Name at the issuer.
     pub name: Option<String>,
     /// The value, where the issuer shows it.

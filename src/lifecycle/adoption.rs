@@ -108,6 +108,7 @@ fn here(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, 
         name: None,
         attempt: 1,
         issued_at: observed.now,
+        announced_at: None,
         expires_at: None,
     };
     take_over(observed, state, found, &adopted)
@@ -128,6 +129,7 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
                 name: listed.name.clone(),
                 attempt: 1,
                 issued_at: listed.created_at.unwrap_or(observed.now),
+                announced_at: None,
                 expires_at: listed.expires_at,
             };
             take_over(observed, state, found, &adopted)
@@ -152,16 +154,18 @@ fn take_over(observed: &Observed, state: ObservedState, found: Option<&FoundSecr
 fn without_value(observed: &Observed, state: ObservedState, listed: &ListedToken) -> Plan {
     let issued_at = listed.created_at.unwrap_or(observed.now);
     let declared_end = schedule::end(&observed.token.spec, Some(issued_at));
-    let mut draft = Draft::new(observed);
-    draft.promote(&TokenStatus {
+    let record = TokenStatus {
         id: Some(listed.id.clone()),
         name: listed.name.clone(),
-        account: Some(secret::account(&observed.token)),
+        account: secret::account(observed),
         parameters_hash: secret::parameters_hash(&observed.token),
         issued_at: Some(Time(schedule::to_second(issued_at))),
         expires_at: declared_end.into_iter().chain(listed.expires_at).min().map(Time),
         ..Default::default()
-    });
+    };
+    let mut draft = Draft::new(observed);
+    draft.promote(&record);
+    draft.token(record);
     unknown(draft, state)
 }
 

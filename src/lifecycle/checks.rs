@@ -243,7 +243,7 @@ fn templates(observed: &Observed) -> Option<Refusal> {
     if observed.token.spec.secret.template.is_empty() || is_synced(observed) {
         return None;
     }
-    let account = secret::account(&observed.token);
+    let account = secret::account(observed).unwrap_or_default();
     let sample = template::Variables {
         token: "apt_0000000000000000000000000000000000000000000000000",
         previous_token: "",

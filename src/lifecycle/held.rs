@@ -47,6 +47,7 @@ fn attempted_token(observed: &Observed, found: &FoundSecret, pending: &Pending) 
         name,
         attempt: pending.attempt,
         issued_at: pending.started_at.0,
+        announced_at: None,
         expires_at,
     };
     if let Some(hash) = &pending.hash {
@@ -87,7 +88,7 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
     if can.local {
         return TokenStatus {
             name: Some(secret::display_name(&observed.token)),
-            account: Some(secret::account(&observed.token)),
+            account: secret::account(observed),
             expires_at: declared_end,
             ..token.clone()
         };
@@ -139,6 +140,7 @@ fn made_here(observed: &Observed, value: TokenValue) -> IssuedToken {
         name: None,
         attempt: 1,
         issued_at: observed.now,
+        announced_at: None,
         expires_at: None,
     }
 }
@@ -153,6 +155,7 @@ fn left_at_issuer(observed: &Observed, found: &FoundSecret, value: TokenValue) -
         name: listed.name.clone(),
         attempt: 1,
         issued_at: observed.now,
+        announced_at: None,
         expires_at: listed.expires_at,
     })
 }
@@ -190,7 +193,7 @@ pub fn record(observed: &Observed, made: &IssuedToken) -> TokenStatus {
         hint: hint.then(|| made.value.hint()),
         hash: Some(made.value.hash()),
         name: made.name.clone().or_else(|| Some(secret::display_name(token))),
-        account: Some(secret::account(token)),
+        account: secret::account(observed),
         parameters_hash: secret::parameters_hash(token),
         issued_at: Some(Time(made.issued_at)),
         expires_at: declared_end.into_iter().chain(made.expires_at).min().map(Time),

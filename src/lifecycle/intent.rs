@@ -89,7 +89,7 @@ pub fn is_unresolved(observed: &Observed) -> bool {
 /// ended and the attempt is given up. Nothing where the Secret is to be looked at first.
 pub fn resolve(observed: &Observed, view: &[ListedToken]) -> Option<Plan> {
     let pending = observed.pending().filter(|_| is_unresolved(observed))?;
-    let candidates: Vec<&ListedToken> = view.iter().filter(|token| may_have_made(observed, token)).collect();
+    let candidates: Vec<&ListedToken> = view.iter().filter(|token| is_candidate(observed, token)).collect();
     if !candidates.is_empty()
         && let Some(read) = moving::next_read(observed)
     {
@@ -140,7 +140,7 @@ pub fn indistinguishable(observed: &Observed, view: &[ListedToken]) -> Option<Ve
     if observed.capabilities()?.names || !is_unresolved(observed) {
         return None;
     }
-    let candidates: Vec<Orphan> = view.iter().filter(|token| may_have_made(observed, token)).map(ambiguous).collect();
+    let candidates: Vec<Orphan> = view.iter().filter(|token| is_candidate(observed, token)).map(ambiguous).collect();
     (candidates.len() > 1).then_some(candidates)
 }
 
@@ -159,16 +159,24 @@ fn ambiguous(token: &ListedToken) -> Orphan {
     }
 }
 
+/// Whether the attempt may have made this token, and it works.
+fn is_candidate(observed: &Observed, token: &ListedToken) -> bool {
+    token.state != ListedState::Revoked && may_have_made(observed, token)
+}
+
 /// Whether the attempt in the status may have made this token.
 pub fn may_have_made(observed: &Observed, token: &ListedToken) -> bool {
     let Some(pending) = observed.pending() else {
         return false;
     };
     let accounted_for = observed.orphaned.iter().any(|orphan| orphan.id == token.id);
-    if token.state == ListedState::Revoked || remote::is_current(observed, token) || accounted_for {
+    let has_names = observed.capabilities().is_some_and(|can| can.names);
+    // Without a name a dead token may be anybody's, but for one that was just revoked.
+    let is_dead = token.state == ListedState::Revoked && !has_names && !observed.revoked.contains(&token.id);
+    if is_dead || remote::is_current(observed, token) || accounted_for {
         return false;
     }
-    match (observed.capabilities().is_some_and(|can| can.names), pending.verb) {
+    match (has_names, pending.verb) {
         (true, Verb::Create) => marker(observed, pending.attempt).is_in(token),
         (true, Verb::Reset) => remote::is_made_by_us(observed, token) && is_new(observed, pending, token),
         (false, _) => is_new(observed, pending, token),
@@ -202,13 +210,14 @@ fn marker(observed: &Observed, attempt: i64) -> Marker {
 /// The token that a lost answer spoke of, where the issuer shows its value.
 pub fn found(observed: &Observed) -> Option<IssuedToken> {
     let pending = observed.pending()?;
-    let token = observed.view.as_ref()?.iter().find(|token| may_have_made(observed, token))?;
+    let token = observed.view.as_ref()?.iter().find(|token| is_candidate(observed, token))?;
     Some(IssuedToken {
         value: token.value.clone()?,
         id: token.id.clone(),
         name: token.name.clone(),
         attempt: pending.attempt,
         issued_at: pending.started_at.0,
+        announced_at: None,
         expires_at: token.expires_at,
     })
 }

@@ -50,7 +50,8 @@ pub fn decide(observed: &Observed, state: ObservedState, target: Option<&FoundSe
         ObservedSecret::Found(former) if former.ownership(&observed.token) == Ownership::Foreign => None,
         ObservedSecret::Found(former) => {
             let (record, value) = held::token_in(observed, former)?;
-            Some(live::write(observed, state, &record, &value, target))
+            let ended = target.is_some_and(|target| held::is_ended(target, &value.hash()));
+            (!ended).then(|| live::write(observed, state, &record, &value, target))
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Observed {
     pub intent_in_hand: Option<i64>,
     /// A token that was made and that no status names as current yet.
     pub fresh: Option<IssuedToken>,
+    /// Tokens that were revoked in this pass.
+    pub revoked: BTreeSet<String>,
     /// Whether the issuer was told name, description and parameters in this pass.
     pub updated: bool,
     /// Tokens that were written down in the issuer's ledger in this pass.
@@ -113,6 +115,17 @@ impl Observed {
     /// The token with that id, where the issuer was asked and shows it.
     pub fn listed(&self, id: &str) -> Option<&ListedToken> {
         self.view.as_ref()?.iter().find(|token| token.id == id)
+    }
+
+    /// Takes in what the issuer holds. Whoever wrote the intent may have written its Secret since this pass
+    /// began, so what was seen of the Secrets counts no more.
+    pub fn sees(&mut self, view: Vec<ListedToken>, now: Timestamp) {
+        self.view = Some(view);
+        self.polled_at = Some(now);
+        if self.pending().is_some() {
+            self.secret = ObservedSecret::Unchanged;
+            self.former_secret = ObservedSecret::Unchanged;
+        }
     }
 
     /// Whether the status speaks of the present spec.

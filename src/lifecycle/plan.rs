@@ -235,6 +235,15 @@ pub enum FailureKind {
 }
 
 impl Failure {
+    /// The same, to be tried again all the same.
+    pub fn retried(self) -> Self {
+        let kind = match self.kind {
+            FailureKind::Permanent { reason } => FailureKind::Transient { reason, retry_after: None },
+            kind => kind,
+        };
+        Self { kind, ..self }
+    }
+
     /// A failure about a Secret.
     pub fn of_secret(message: impl Into<String>) -> Self {
         Self {

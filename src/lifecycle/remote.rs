@@ -150,7 +150,12 @@ pub fn shows(observed: &Observed, state: ObservedState) -> bool {
 fn update(observed: &Observed) -> Option<Step> {
     let current = observed.current()?;
     let id = current.id.as_ref().filter(|id| observed.listed(id).is_some())?;
-    let wanted = observed.capabilities()?.update && !observed.updated && !observed.is_of_this_generation();
+    let spec = &observed.token.spec;
+    let named = |name: &String| name.starts_with(&declared_name(observed, current));
+    let differs = !current.name.as_ref().is_some_and(named)
+        || current.parameters_hash != secret::parameters_hash(&observed.token)
+        || spec.description.is_some();
+    let wanted = observed.capabilities()?.update && !observed.updated && !observed.is_of_this_generation() && differs;
     wanted.then(|| Step::UpdateToken {
         id: id.clone(),
         name: declared_name(observed, current),
@@ -185,7 +190,7 @@ pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
     let named = |name: &String| name.starts_with(&declared_name(observed, token));
     let renamed = capabilities.names && !is_adopted && !token.name.as_ref().is_some_and(named);
     let reparametrized = token.parameters_hash.is_some() && token.parameters_hash != secret::parameters_hash(&observed.token);
-    let moved = observed.token.spec.account.is_some() && observed.token.spec.account != token.account;
+    let moved = observed.token.spec.account != token.account;
     let outlives = capabilities.expiry && ends_too_early(observed, token);
     moved || outlives || (!capabilities.update && (renamed || reparametrized))
 }

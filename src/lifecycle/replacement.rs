@@ -37,7 +37,8 @@ pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) ->
     }
     match (intent::usable(observed), observed.pending()) {
         (Some(fresh), Some(announced)) if announced.hash.as_deref() == Some(&fresh.value.hash()) => {
-            let due = schedule::later(announced.started_at.0, barrier(observed));
+            let known_since = fresh.announced_at.unwrap_or(announced.started_at.0);
+            let due = schedule::later(known_since, barrier(observed));
             if due > observed.now {
                 return Plan::unchanged(observed, Some(due));
             }

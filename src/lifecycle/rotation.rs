@@ -176,6 +176,7 @@ pub fn replaced(observed: &Observed, token: &TokenStatus) -> PreviousToken {
         id: token.id.clone(),
         hint: token.hint.clone(),
         hash: token.hash.clone(),
+        account: token.account.clone().filter(|_| observed.is_remote()),
         revoke_at: Time(until.min(end).max(observed.now)),
         last_used_at: token.last_used_at.clone(),
     }

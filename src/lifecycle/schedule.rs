@@ -84,6 +84,12 @@ pub enum Destination {
     Revoked,
 }
 
+/// The first whole second that is not before `at`.
+pub fn next_second(at: Timestamp) -> Timestamp {
+    let cut = to_second(at);
+    if cut < at { later(cut, SignedDuration::from_secs(1)) } else { cut }
+}
+
 /// Cuts a time to the second, as Kubernetes stores times.
 pub fn to_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)

@@ -62,20 +62,21 @@ pub fn parameters_hash(token: &ApiToken) -> Option<String> {
     Some(token_value::hash(&text).chars().take(16).collect())
 }
 
-/// Owning account at the issuer.
-pub fn account(token: &ApiToken) -> String {
-    token.spec.account.clone().unwrap_or_else(|| default_account(token))
+/// Owning account at the issuer; nothing for the one of an issuer that others run.
+pub fn account(observed: &Observed) -> Option<String> {
+    let default = (!observed.is_remote()).then(|| default_account(&observed.token));
+    observed.token.spec.account.clone().or(default)
 }
 
-/// Whether a Secret is a credential that Kubernetes made for itself: it is nobody's to take over.
+/// Whether a Secret is a credential of Kubernetes or Helm itself: it is nobody's to take over. The types
+/// that users fill by themselves are none.
 pub fn is_of_the_cluster(found: &FoundSecret) -> bool {
     let type_ = found.object().type_.as_deref().unwrap_or_default();
-    [
-        "kubernetes.io/service-account-token",
-        "bootstrap.kubernetes.io/token",
-        "helm.sh/release.v1",
-    ]
-    .contains(&type_)
+    let users = ["basic-auth", "ssh-auth", "dockercfg", "dockerconfigjson"];
+    match type_.strip_prefix("kubernetes.io/") {
+        Some(type_) => !users.contains(&type_),
+        None => type_.starts_with("bootstrap.kubernetes.io/") || type_.starts_with("helm.sh/"),
+    }
 }
 
 /// The Secret as it is to be for `record`, from nothing or from the one that was found.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    live,
     observed::{FoundSecret, Observed},
     plan::{Failure, FailureKind, Notice, OrphanReason, Plan, Rest},
     remote,
@@ -197,6 +198,13 @@ impl<'a> Draft<'a> {
     /// A replacement begins.
     pub fn begins(&mut self, cause: Cause) {
         let why = cause.as_str();
+        let works = !matches!(
+            cause,
+            Cause::SecretMissing | Cause::ValueChanged | Cause::LaterEnd | Cause::TokenMissing
+        );
+        if works && !live::end_of_current(self.observed).is_some_and(|end| end <= self.observed.now) {
+            live::honour_suspension(self.observed, ObservedState::Active, self);
+        }
         if cause == Cause::First {
             return self.not_ready(Reason::Progressing, "the token is being made");
         }
@@ -293,13 +301,16 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|previous| rotation::end_of_overlap(observed, previous));
         let poll = observed.is_remote().then(|| remote::next_poll(observed));
+        let request = rotation::request(observed).filter(|request| Some(request) != self.status.last_rotation_request.as_ref());
+        let asked = request.filter(|_| state == ObservedState::Active).map(|_| observed.now);
         let dates = rotates
             .map(|(at, _)| at)
             .into_iter()
             .chain(end)
             .chain(warning)
             .chain(overlaps)
-            .chain(poll);
+            .chain(poll)
+            .chain(asked);
         dates.min()
     }
 

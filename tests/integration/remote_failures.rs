@@ -89,6 +89,21 @@ async fn a_lost_answer_to_a_rotation_leaves_the_old_token_working_until_there_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_looked_for_in_the_account_that_was_asked_for() {
+    let policy = json!({ "policy": { "allowedAccounts": ["sa::*"] } });
+    let remote = Remote::with("account", PLAIN, policy).await;
+    remote.issuer.fault(Call::Create, When::Next, Fault::AnswerLost);
+    remote.declare("ci", json!({ "account": "sa::a" })).await;
+    remote.team.reason("ci", "OutcomeUnknown").await;
+    remote.clock.advance(LONG);
+    remote.respec(json!({ "account": "sa::b" })).await;
+    remote.team.ready("ci").await;
+    remote.is_whole().await;
+    assert_eq!(remote.issuer.live()[0].account.as_deref(), Some("sa::b"));
+    remote.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_never_answered_is_given_up_and_made_again() {
     let remote = Remote::with("hangs", PLAIN, json!({ "timeout": "1s" })).await;
     remote.issuer.fault(Call::Create, When::Next, Fault::Hangs);

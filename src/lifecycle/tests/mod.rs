@@ -83,6 +83,7 @@ fn situation() -> Observed {
         others_ids: Default::default(),
         intent_in_hand: None,
         fresh: None,
+        revoked: Default::default(),
         updated: false,
         orphaned: Vec::new(),
         repaired: Vec::new(),
@@ -186,6 +187,7 @@ fn take(observed: &mut Observed, step: Step) {
                 name: None,
                 attempt,
                 issued_at: observed.now,
+                announced_at: None,
                 expires_at: None,
             });
         }
@@ -1116,6 +1118,7 @@ fn two_operators_do_not_announce_over_each_other() {
         name: None,
         attempt: 2,
         issued_at: second.now,
+        announced_at: None,
         expires_at: None,
     });
     let announced = first.recorded().pending.clone();

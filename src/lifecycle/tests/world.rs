@@ -366,8 +366,7 @@ impl World {
                 Ok(())
             }
             Step::ListTokens => {
-                observed.view = Some(self.listed.clone());
-                observed.polled_at = Some(self.now);
+                observed.sees(self.listed.clone(), self.now);
                 self.operators[operator].polled_at = Some(self.now);
                 Ok(())
             }
@@ -497,6 +496,7 @@ impl World {
             name: observed.pending().and_then(|pending| pending.name.clone()),
             attempt,
             issued_at: observed.now,
+            announced_at: None,
             expires_at: None,
         }
     }
@@ -517,6 +517,7 @@ impl World {
         made.expires_at = pending.expires_at.as_ref().filter(|_| self.capabilities.expiry).map(|Time(at)| *at);
         self.listed.push(ListedToken {
             id,
+            account: None,
             name: made.name.clone().filter(|_| self.capabilities.names),
             value: self.capabilities.readable_value.then(|| made.value.clone()),
             state: ListedState::Active,
@@ -531,6 +532,7 @@ impl World {
         self.unchanged(&observed.token)?;
         if state == ListedState::Revoked {
             self.check_end(id);
+            observed.revoked.insert(id.to_owned());
         }
         for token in self
             .listed

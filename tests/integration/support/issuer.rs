@@ -288,6 +288,7 @@ impl ScriptedIssuer {
     fn shown(&self, token: &Held) -> ListedToken {
         ListedToken {
             id: token.id.clone(),
+            account: token.account.clone(),
             name: token.name.clone(),
             value: self.can.readable_value.then(|| TokenValue::new(token.value.clone())),
             state: token.state,
@@ -309,6 +310,7 @@ fn issued(token: &Held, request: &TokenRequest) -> IssuedToken {
         name: token.name.clone(),
         attempt: request.attempt,
         issued_at: token.created_at,
+        announced_at: None,
         expires_at: token.ends_at,
     }
 }

@@ -1,11 +1,14 @@
 //! What a test of an issuer that others run begins with.
 
+use std::sync::Arc;
+
 use apitoken_operator::{
     api::{ApiToken, TokenIssuer, conditions, conditions::ConditionType, issuer::Orphan, names},
-    issuers::Capabilities,
+    issuers::{Capabilities, Issuer as _},
 };
 use futures::{StreamExt, stream};
 use jiff::SignedDuration;
+use kube::Client;
 use serde_json::{Value, json};
 
 use super::{
@@ -43,6 +46,8 @@ pub struct Remote {
     pub clock: TestClock,
     /// The way from the operator to the world.
     pub wire: Wire,
+    admin: Client,
+    upstream: Client,
     operator: InProcess,
 }
 
@@ -55,11 +60,22 @@ impl Remote {
     /// With fields of the TokenIssuer's spec.
     pub async fn with(what: &str, can: Capabilities, fields: Value) -> Self {
         let plane = control_plane::shared();
+        Self::reached_by(plane.admin().await, plane.operator().await, what, can, fields).await
+    }
+
+    /// Another one, reached by the same connections: a new one costs more than all that a test does.
+    pub async fn another(&self, what: &str) -> Self {
+        let can = self.issuer.capabilities();
+        Self::reached_by(self.admin.clone(), self.upstream.clone(), what, can, json!({})).await
+    }
+
+    async fn reached_by(admin: Client, upstream: Client, what: &str, can: Capabilities, fields: Value) -> Self {
+        let plane = control_plane::shared();
         let namespace = plane.namespace(what).await;
         let (clock, wire) = (TestClock::default(), Wire::default());
         let issuer = ScriptedIssuer::new(can, &clock);
-        let operator = start(plane, &namespace, &clock, &issuer, &wire).await;
-        let team = Team::new(plane.admin().await, &namespace);
+        let operator = start(&upstream, &namespace, &clock, &issuer, &wire).await;
+        let team = Team::new(admin.clone(), &namespace);
         team.issuer(ISSUER, issuer_spec(fields)).await;
         let remote = Self {
             plane,
@@ -67,6 +83,8 @@ impl Remote {
             issuer,
             clock,
             wire,
+            admin,
+            upstream,
             operator,
         };
         eventually("the issuer is ready", || async {
@@ -160,7 +178,7 @@ impl Remote {
 
     /// Starts another operator beside the first one.
     pub async fn another_operator(&self) -> InProcess {
-        start(self.plane, &self.team.namespace, &self.clock, &self.issuer, &Wire::default()).await
+        start(&self.upstream, &self.team.namespace, &self.clock, &self.issuer, &Wire::default()).await
     }
 
     /// Ends the operator where it stands, and starts another one a while later.
@@ -168,7 +186,7 @@ impl Remote {
         self.operator.kill().await;
         self.clock.advance(pause);
         let wire = Wire::default();
-        let operator = start(self.plane, &self.team.namespace, &self.clock, &self.issuer, &wire).await;
+        let operator = start(&self.upstream, &self.team.namespace, &self.clock, &self.issuer, &wire).await;
         Self { operator, wire, ..self }
     }
 
@@ -178,9 +196,9 @@ impl Remote {
     }
 }
 
-async fn start(plane: &ControlPlane, namespace: &str, clock: &TestClock, issuer: &ScriptedIssuer, wire: &Wire) -> InProcess {
-    let client = wire.client(plane.operator().await);
-    InProcess::start_at(client, clock.clone(), std::sync::Arc::new(issuer.by(wire)), namespace).await
+async fn start(upstream: &Client, namespace: &str, clock: &TestClock, issuer: &ScriptedIssuer, wire: &Wire) -> InProcess {
+    let client = wire.client(upstream.clone());
+    InProcess::start_with(client, clock.clone(), Arc::new(issuer.by(wire)), namespace).await
 }
 
 /// The spec of an issuer that others run; every one of them opens the scripted one.
