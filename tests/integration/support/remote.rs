@@ -198,7 +198,7 @@ impl Remote {
 
 async fn start(upstream: &Client, namespace: &str, clock: &TestClock, issuer: &ScriptedIssuer, wire: &Wire) -> InProcess {
     let client = wire.client(upstream.clone());
-    InProcess::start_with(client, clock.clone(), Arc::new(issuer.by(wire)), namespace).await
+    InProcess::start_at(client, clock.clone(), Arc::new(issuer.by(wire)), namespace).await
 }
 
 /// The spec of an issuer that others run; every one of them opens the scripted one.
