@@ -278,13 +278,3 @@ async fn a_move_that_was_cut_short_brings_no_withdrawn_value_back() {
     holds(&team, "moved", &value).await;
     operator.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_move_that_was_cut_short_and_taken_back_leaves_no_copy() {
-    let (team, _) = cut_short("cut-back", json!({})).await;
-    name_secret(&team, json!({ "name": null })).await;
-    let value = team.value("ci", "token").await;
-    let operator = InProcess::start(control_plane::shared(), &team.namespace).await;
-    holds(&team, "ci", &value).await;
-    operator.stop().await;
-}
