@@ -86,9 +86,7 @@ async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Ob
             }
         }
     }
-    let now = schedule::to_second(context.shared.clock.now());
-    observed.sees(view, now);
-    context.stores.polls.keep(&observed.token.uid().unwrap_or_default(), now);
+    observed.sees(view, schedule::to_second(context.shared.clock.now()));
     Ok(())
 }
 

@@ -499,7 +499,7 @@ fn a_token_that_can_not_be_ended_goes_to_the_ledger_after_the_deadline() {
         name: Some("shop.ci k8s-0123abcd-0123456789-1".into()),
         reason: OrphanReason::NotRevoked,
     };
-    assert_eq!(orphans, [expected.clone()]);
+    assert_eq!(orphans, std::slice::from_ref(&expected));
     observed.orphaned.push(expected);
     assert_eq!(next_step(&observed), Some("remove_finalizer"));
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::api::api_token::{PreviousToken, Rotation};
 
+type Change = Box<dyn Fn(&mut Observed)>;
+
 fn rotation(interval: Option<&str>, before: Option<&str>, overlap: &str) -> Option<Rotation> {
     Some(Rotation {
         interval: interval.and_then(hours),
@@ -93,7 +95,7 @@ fn tokens_made_together_are_not_rotated_together() {
 
 #[test]
 fn what_makes_a_rotation_due() {
-    let cases: Vec<(&str, Box<dyn Fn(&mut Observed)>, Option<&str>)> = vec![
+    let cases: Vec<(&str, Change, Option<&str>)> = vec![
         ("nothing", Box::new(|_| {}), None),
         ("the interval has passed", Box::new(|o| later(o, 3600)), Some("Interval")),
         (

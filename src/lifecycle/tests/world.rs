@@ -284,6 +284,7 @@ impl World {
         let token = observed.token.clone();
         let before = token.status.clone().unwrap_or_default();
         let wrote = !observed.repaired.is_empty() && before != status || !super::same_but_for_foreign_changes(&before, &status);
+        self.operators[operator].polled_at = observed.polled_at;
         self.keep(operator, observed, Some(&status));
         if wrote {
             self.log.push(format!(
@@ -370,7 +371,6 @@ impl World {
             }
             Step::ListTokens => {
                 observed.sees(self.listed.clone(), self.now);
-                self.operators[operator].polled_at = Some(self.now);
                 Ok(())
             }
             Step::CreateToken | Step::ResetToken { .. } => {
