@@ -18,12 +18,8 @@ use crate::support::{
     eventually,
     issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     remote::{ISSUER, Remote, current_id, for_each, of_the_issuer},
-    tokens::is_true,
+    tokens::{is_true, state},
 };
-
-fn state(token: &ApiToken) -> Option<ObservedState> {
-    token.status.as_ref().and_then(|status| status.state)
-}
 
 /// What a look during a call finds, gathered.
 type Found<T> = Arc<Mutex<Vec<T>>>;
