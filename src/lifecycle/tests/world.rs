@@ -74,6 +74,8 @@ pub struct World {
     listed: Vec<ListedToken>,
     ledger: Vec<Orphan>,
     made: Vec<Made>,
+    /// Tokens that were replaced in place: an issuer does that once.
+    reset: BTreeSet<String>,
     /// Somebody took the value from consumers, and no new one has come yet.
     lost: bool,
     operators: [Operator; 2],
@@ -110,6 +112,7 @@ impl World {
             listed: Vec::new(),
             ledger: Vec::new(),
             made: Vec::new(),
+            reset: BTreeSet::new(),
             lost: false,
             operators: Default::default(),
             counter: 100,
@@ -503,6 +506,13 @@ impl World {
 
     fn make_at_issuer(&mut self, observed: &mut Observed, step: &Step) {
         let pending = observed.pending().unwrap().clone();
+        if let Step::ResetToken { base } = step
+            && !self.reset.insert(base.clone())
+        {
+            let reason = Reason::VendorRefused;
+            observed.failure = Some(failure(FailureKind::Permanent { reason }));
+            return;
+        }
         self.counter += 1;
         let id = format!("vendor-{}", self.counter);
         let mut made = self.make(observed, pending.attempt, id.clone());
