@@ -361,14 +361,14 @@ async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
 
 /// Lets time pass until each of three tokens was rotated that often, and nothing is left beside them.
 async fn all_are_whole(remote: &Remote, rotations: i64) {
-    for _ in 0..30 {
-        for _ in 0..20 {
+    for _ in 0..20 {
+        for _ in 0..40 {
             if are_whole(remote, rotations).await {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
         }
-        remote.clock.advance(SignedDuration::from_secs(20));
+        remote.clock.advance(SignedDuration::from_secs(30));
         for name in NAMES {
             remote.team.nudge(name).await;
         }
