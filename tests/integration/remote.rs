@@ -18,12 +18,8 @@ use crate::support::{
     eventually,
     issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     remote::{ISSUER, Remote, current_id, for_each, of_the_issuer},
-    tokens::is_true,
+    tokens::{is_true, state},
 };
-
-fn state(token: &ApiToken) -> Option<ObservedState> {
-    token.status.as_ref().and_then(|status| status.state)
-}
 
 /// What a look during a call finds, gathered.
 type Found<T> = Arc<Mutex<Vec<T>>>;
@@ -365,14 +361,14 @@ async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
 
 /// Lets time pass until each of three tokens was rotated that often, and nothing is left beside them.
 async fn all_are_whole(remote: &Remote, rotations: i64) {
-    for _ in 0..30 {
-        for _ in 0..20 {
+    for _ in 0..20 {
+        for _ in 0..40 {
             if are_whole(remote, rotations).await {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
         }
-        remote.clock.advance(SignedDuration::from_secs(20));
+        remote.clock.advance(SignedDuration::from_secs(30));
         for name in NAMES {
             remote.team.nudge(name).await;
         }

@@ -1,5 +1,5 @@
-//! The operator is cut off before and after every call to an issuer that others run and every write
-//! to the API server, all that it had in memory is lost, and another one starts a while later: one
+//! The operator is cut off between all calls to an issuer that others run and all writes to the API
+//! server, all that it had in memory is lost, and another one starts a while later: one
 //! token lives at the end, and the Secret holds it.
 
 use std::panic::AssertUnwindSafe;

@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::support::{
+    eventually,
     issuer::{Call, Fault, NAMELESS, PLAIN, READABLE, RESETTING, When},
     remote::{ISSUER, Remote, current_id, for_each},
     tokens::is_true,
@@ -274,23 +275,18 @@ async fn answer_lost(can: Capabilities, call: Call, patch: serde_json::Value) {
     let remote = Remote::issued("twice", can, json!({})).await;
     remote.clock.advance(SignedDuration::from_secs(10));
     remote.issuer.fault(call, When::Next, Fault::AnswerLost);
-    let before = remote.team.change("ci", patch).await;
-    remote
-        .team
-        .until("ci", &format!("the answer to {call} is lost"), |token| {
-            token.status.as_ref().unwrap().failures.is_some()
-        })
-        .await;
+    remote.team.change("ci", patch).await;
+    let called = || remote.issuer.calls().iter().any(|called| called.starts_with(&call.to_string()));
+    eventually(&format!("the answer to {call} is lost"), || async { called().then_some(()) }).await;
     remote.later(LONG).await;
     remote
         .team
         .until("ci", "as declared", |token| {
             let status = token.status.as_ref().unwrap();
             let done = status.failures.is_none() && status.previous.is_empty() && status.pending.is_none();
-            done && token.metadata.generation == before.metadata.generation && is_true(token, ConditionType::Ready)
+            done && status.observed_generation == token.metadata.generation && is_true(token, ConditionType::Ready)
         })
         .await;
-    assert!(remote.issuer.calls().iter().any(|called| called.starts_with(&call.to_string())));
     remote.is_whole().await;
     remote.stop().await;
 }
