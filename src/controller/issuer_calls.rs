@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 use tokio::time::timeout;
 
 use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
