@@ -32,6 +32,9 @@ pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) ->
     if let Ok(issuer) = &observed.issuer
         && let Some(refusal) = checks::makes_none(issuer)
     {
+        if refusal.passing {
+            return Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME)));
+        }
         return live::refused(observed, ObservedState::Active, &refusal);
     }
     if observed.is_remote() {
