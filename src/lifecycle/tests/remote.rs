@@ -567,6 +567,8 @@ fn an_adopted_token_is_taken_over_with_its_value_or_without() {
         });
         let mut tokens = vec![listed("theirs", "made by hand")];
         tokens[0].value = shown.then(|| value(9));
+        tokens[0].created_at = Some(at("2029-01-01T00:00:00Z"));
+        tokens[0].expires_at = Some(at("2031-01-01T00:00:00Z"));
         let done = steps(&mut observed, &mut tokens);
         assert_eq!(
             done.first().map(String::as_str),
@@ -578,6 +580,12 @@ fn an_adopted_token_is_taken_over_with_its_value_or_without() {
         assert_eq!(
             (token.name.as_deref(), token.account.as_deref()),
             (Some("made by hand"), Some("sa::ci")),
+            "{why}"
+        );
+        let time = |text: &str| Some(Time(at(text)));
+        assert_eq!(
+            (token.issued_at, token.expires_at),
+            (time("2029-01-01T00:00:00Z"), time("2031-01-01T00:00:00Z")),
             "{why}"
         );
         assert_eq!(observed.condition(ConditionType::SecretSynced).0, synced, "{why}");
