@@ -500,6 +500,17 @@ fn a_token_that_can_not_be_ended_goes_to_the_ledger_after_the_deadline() {
         reason: OrphanReason::NotRevoked,
     };
     assert_eq!(orphans, std::slice::from_ref(&expected));
+    for (why, kind, step) in [
+        ("the issuer fails once more", FailureKind::Ambiguous, Some("enter_ledger")),
+        ("the ledger itself fails: later again", FailureKind::Ledger, None),
+    ] {
+        observed.failure = Some(Failure {
+            message: "it fails: wait".into(),
+            kind,
+        });
+        assert_eq!(next_step(&observed), step, "{why}");
+    }
+    observed.failure = None;
     observed.orphaned.push(expected);
     assert_eq!(next_step(&observed), Some("remove_finalizer"));
 
