@@ -510,6 +510,9 @@ pub struct TokenStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::HASH))]
     pub parameters_hash: Option<String>,
+    /// Whether it was tried to replace it in place; a vendor may refuse that a second time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset_tried: bool,
     /// When it was issued, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Time>,
@@ -571,6 +574,14 @@ pub struct Pending {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TOKEN_NAME))]
     pub name: Option<String>,
+    /// Owning account that the token is asked for; absent for the issuer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::TOKEN_NAME))]
+    pub account: Option<String>,
+    /// Fingerprint of the vendor's parameters that the token is asked for with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::HASH))]
+    pub parameters_hash: Option<String>,
     /// Id of the token that is reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TOKEN_ID))]

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 use tokio::time::timeout;
 
 use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
@@ -66,7 +65,7 @@ fn request(observed: &Observed) -> TokenRequest {
     TokenRequest {
         name: pending.and_then(|pending| pending.name.clone()),
         description: spec.description.clone(),
-        account: spec.account.clone(),
+        account: pending.map_or_else(|| spec.account.clone(), |pending| pending.account.clone()),
         expires_at: pending.and_then(|pending| pending.expires_at.as_ref()).map(|Time(at)| *at),
         parameters: spec.parameters.clone(),
         attempt: pending.map_or(0, |pending| pending.attempt),
@@ -86,9 +85,7 @@ async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Ob
             }
         }
     }
-    let now = schedule::to_second(context.shared.clock.now());
-    observed.sees(view, now);
-    context.stores.polls.keep(&observed.token.uid().unwrap_or_default(), now);
+    observed.sees(view, schedule::to_second(context.shared.clock.now()));
     Ok(())
 }
 
@@ -96,8 +93,9 @@ async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Ob
 fn accounts(observed: &Observed) -> BTreeSet<Option<String>> {
     let current = observed.current().map(|current| current.account.clone());
     let previous = observed.previous().iter().map(|previous| previous.account.clone());
+    let attempted = observed.pending().map(|pending| pending.account.clone());
     let declared = observed.token.spec.account.clone();
-    current.into_iter().chain(previous).chain([declared]).collect()
+    current.into_iter().chain(previous).chain(attempted).chain([declared]).collect()
 }
 
 /// Makes a token. The intent must be young: a call that is sent late could come after somebody else

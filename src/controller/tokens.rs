@@ -131,6 +131,11 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
         writes::status(&observed.token, rest.status, context).await?;
         announced(observed, context);
     }
+    // A look at the issuer counts once all that follows from it is done.
+    if let (Some(at), Some(_)) = (observed.polled_at, &observed.view) {
+        let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
+        context.stores.polls.keep(uid, at);
+    }
     for notice in &rest.notices {
         let (namespace, name) = (observed.token.namespace(), observed.token.name_any());
         if notice.warning {

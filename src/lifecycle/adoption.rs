@@ -160,7 +160,12 @@ fn without_value(observed: &Observed, state: ObservedState, listed: &ListedToken
         account: secret::account(observed),
         parameters_hash: secret::parameters_hash(&observed.token),
         issued_at: Some(Time(schedule::to_second(issued_at))),
-        expires_at: declared_end.into_iter().chain(listed.expires_at).min().map(Time),
+        expires_at: declared_end
+            .into_iter()
+            .chain(listed.expires_at)
+            .min()
+            .map(schedule::to_second)
+            .map(Time),
         ..Default::default()
     };
     let mut draft = Draft::new(observed);

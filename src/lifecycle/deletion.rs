@@ -14,7 +14,10 @@ use super::{
     status::Draft,
 };
 use crate::{
-    api::{api_token::DeletionPolicy, conditions::Reason},
+    api::{
+        api_token::{DeletionPolicy, Failures},
+        conditions::Reason,
+    },
     issuers::ListedToken,
 };
 
@@ -98,9 +101,18 @@ fn has_resisted(observed: &Observed) -> bool {
     let Some(failures) = observed.status().and_then(|status| status.failures.as_ref()) else {
         return false;
     };
+    if is_older(observed, failures) {
+        return false;
+    }
     let Time(first) = &failures.first_at;
     let since: Timestamp = (*first).max(observed.terms.started_at);
     failures.count >= FEWEST_TRIES && schedule::later(since, observed.terms.revoke_deadline) <= observed.now
+}
+
+/// Failures of before the deletion say nothing of how hard it is to end the tokens.
+pub fn is_older(observed: &Observed, failures: &Failures) -> bool {
+    let deleted = observed.token.metadata.deletion_timestamp.as_ref();
+    deleted.is_some_and(|deleted| failures.first_at < *deleted)
 }
 
 /// Written down first, then the object goes.

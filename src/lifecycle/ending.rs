@@ -40,32 +40,34 @@ pub fn decide(observed: &Observed, destination: Destination) -> Plan {
     if !recorded && let Some(plan) = deletion::end_all(observed) {
         return plan;
     }
-    if moving::is_due(observed) {
-        return with_secret(observed, destination, &observed.former_secret, Step::ReadFormerSecret);
+    if recorded && matches!(observed.secret, ObservedSecret::Unchanged) && !moving::is_due(observed) {
+        return settled(observed, destination, None);
     }
-    match &observed.secret {
-        ObservedSecret::Unchanged if recorded => settled(observed, destination, None),
-        secret => with_secret(observed, destination, secret, Step::ReadSecret),
+    if let Some(read) = moving::next_read(observed) {
+        return Plan::Step(read);
     }
+    let step = ours(observed).find_map(|found| end_secret(observed, destination, found));
+    step.map_or_else(|| settled(observed, destination, ours(observed).next()), Plan::Step)
 }
 
-fn with_secret(observed: &Observed, destination: Destination, secret: &ObservedSecret, read: Step) -> Plan {
-    let found = match secret {
-        ObservedSecret::Unchanged => return Plan::Step(read),
-        ObservedSecret::Found(found) if found.ownership(&observed.token) == Ownership::Ours => found,
-        ObservedSecret::Absent | ObservedSecret::Found(_) => return settled(observed, destination, None),
-    };
+/// The Secrets of ours that may hold the value: the one that the status names first.
+fn ours(observed: &Observed) -> impl Iterator<Item = &FoundSecret> {
+    let secrets = [&observed.former_secret, &observed.secret].into_iter();
+    secrets.filter_map(|secret| match secret {
+        ObservedSecret::Found(found) if found.ownership(&observed.token) == Ownership::Ours => Some(found),
+        _ => None,
+    })
+}
+
+fn end_secret(observed: &Observed, destination: Destination, found: &FoundSecret) -> Option<Step> {
     if is_removed(observed, destination) {
-        return Plan::Step(Step::DeleteSecret(SecretVersion::of(found)));
+        return Some(Step::DeleteSecret(SecretVersion::of(found)));
     }
-    match secret::marked_as_ended(&observed.token, found) {
-        Some(secret) => Plan::Step(Step::UpdateSecret {
-            secret,
-            changes: vec!["mark of the ended value".to_owned()],
-            brings_value: false,
-        }),
-        None => settled(observed, destination, Some(found)),
-    }
+    secret::marked_as_ended(&observed.token, found).map(|secret| Step::UpdateSecret {
+        secret,
+        changes: vec!["mark of the ended value".to_owned()],
+        brings_value: false,
+    })
 }
 
 fn is_removed(observed: &Observed, destination: Destination) -> bool {

@@ -186,17 +186,26 @@ pub fn value_with_hash(observed: &Observed, found: &FoundSecret, hash: &str) -> 
 /// apart; of a value that somebody else made up it would show too much.
 pub fn record(observed: &Observed, made: &IssuedToken) -> TokenStatus {
     let token = &observed.token;
-    let declared_end = schedule::end(&token.spec, Some(made.issued_at));
+    let issued_at = schedule::to_second(made.issued_at);
+    let declared_end = schedule::end(&token.spec, Some(issued_at));
+    let asked = observed
+        .pending()
+        .filter(|pending| observed.is_remote() && pending.attempt == made.attempt);
     let hint = observed.is_remote() || builtin::is_well_formed(made.value.expose());
     TokenStatus {
         id: Some(made.id.clone()),
         hint: hint.then(|| made.value.hint()),
         hash: Some(made.value.hash()),
         name: made.name.clone().or_else(|| Some(secret::display_name(token))),
-        account: secret::account(observed),
-        parameters_hash: secret::parameters_hash(token),
-        issued_at: Some(Time(made.issued_at)),
-        expires_at: declared_end.into_iter().chain(made.expires_at).min().map(Time),
+        account: asked.map_or_else(|| secret::account(observed), |asked| asked.account.clone()),
+        parameters_hash: asked.map_or_else(|| secret::parameters_hash(token), |asked| asked.parameters_hash.clone()),
+        issued_at: Some(Time(issued_at)),
+        expires_at: declared_end
+            .into_iter()
+            .chain(made.expires_at)
+            .min()
+            .map(schedule::to_second)
+            .map(Time),
         ..Default::default()
     }
 }

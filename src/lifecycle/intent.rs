@@ -228,12 +228,17 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
     let attempt = draft.next_attempt();
     let base = base_of_reset(observed, view).filter(|_| cause != Cause::Changed);
     let capabilities = observed.capabilities().unwrap_or_default();
+    if let (Some(_), Some(token)) = (&base, &mut draft.status.token) {
+        token.reset_tried = true;
+    }
     draft.status.pending = Some(Pending {
         attempt,
         verb: if base.is_some() { Verb::Reset } else { Verb::Create },
         name: capabilities
             .names
             .then(|| marker(observed, attempt).name(&secret::display_name(&observed.token), bounds::DISPLAY_NAME)),
+        account: observed.token.spec.account.clone(),
+        parameters_hash: secret::parameters_hash(&observed.token),
         base,
         hash: None,
         before: view
@@ -254,7 +259,7 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
 /// long as the overlap.
 fn base_of_reset(observed: &Observed, view: &[ListedToken]) -> Option<String> {
     let grace = observed.capabilities()?.reset?;
-    let id = observed.current()?.id.clone()?;
+    let id = observed.current().filter(|token| !token.reset_tried)?.id.clone()?;
     let listed = view.iter().any(|token| token.id == id && token.state == ListedState::Active);
     (listed && rotation::overlap(observed) <= grace).then_some(id)
 }

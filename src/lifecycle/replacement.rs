@@ -90,6 +90,8 @@ fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
         attempt: draft.next_attempt(),
         verb: Verb::Create,
         name: None,
+        account: None,
+        parameters_hash: None,
         base: None,
         hash: Some(fresh.value.hash()),
         before: Vec::new(),

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    live,
+    deletion, live,
     observed::{FoundSecret, Observed},
     plan::{Failure, FailureKind, Notice, OrphanReason, Plan, Rest},
     remote,
@@ -202,7 +202,7 @@ impl<'a> Draft<'a> {
             cause,
             Cause::SecretMissing | Cause::ValueChanged | Cause::LaterEnd | Cause::TokenMissing
         );
-        if works && !live::end_of_current(self.observed).is_some_and(|end| end <= self.observed.now) {
+        if works && live::end_of_current(self.observed).is_none_or(|end| end > self.observed.now) {
             live::honour_suspension(self.observed, ObservedState::Active, self);
         }
         if cause == Cause::First {
@@ -336,7 +336,12 @@ impl<'a> Draft<'a> {
     /// A step failed: the next try is later each time, or comes with a change that can heal it.
     pub fn failed(mut self, failure: &Failure) -> Plan {
         let uid = self.observed.token.metadata.uid.as_deref().unwrap_or_default();
-        let mut failures = schedule::failed_again(self.status.failures.as_ref(), uid, self.observed.now);
+        let before = self
+            .status
+            .failures
+            .as_ref()
+            .filter(|before| !deletion::is_older(self.observed, before));
+        let mut failures = schedule::failed_again(before, uid, self.observed.now);
         failures.situation = situation(self.observed);
         let first = failures.count == 1;
         let message = failure.message.as_str();

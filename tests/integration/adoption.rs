@@ -4,13 +4,14 @@ use apitoken_operator::{
     api::{ApiToken, conditions::ConditionType},
     issuers::builtin,
 };
+use futures::future::join_all;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use crate::support::{
     Bed,
-    tokens::{Team, hash, is_true, message_of, previous_hashes, recorded_hash, rotations, status},
+    tokens::{Team, hash, is_true, message_of, previous_hashes, reason_of, recorded_hash, rotations, status},
 };
 
 /// What somebody made by hand.
@@ -171,12 +172,12 @@ async fn a_value_that_another_token_has_or_had_is_refused() {
         let source = format!("source-{name}");
         team.own_secret(&source, json!({ "password": value })).await;
         team.declare(name, adopts(&source)).await;
-        is_refused(&team, name, "another ApiToken").await;
+        is_refused(&team, name, "/owner").await;
     }
     team.declare("ci", adopts("source")).await;
     team.ready("ci").await;
     team.declare("twin", adopts("source")).await;
-    is_refused(&team, "twin", "another ApiToken").await;
+    is_refused(&team, "twin", "/ci").await;
     operator.stop().await;
 }
 
@@ -203,7 +204,7 @@ async fn a_credential_of_another_kind_is_no_source() {
     let mut spec = adopts("tls");
     spec["adopt"]["secretRef"]["key"] = json!("tls.key");
     team.declare("ci", spec).await;
-    is_refused(&team, "ci", "kubernetes.io/tls").await;
+    is_refused(&team, "ci", "a credential of Kubernetes itself").await;
     operator.stop().await;
 }
 
@@ -213,5 +214,17 @@ async fn the_built_in_issuer_knows_no_ids_to_adopt() {
     let spec = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "own" }, "adopt": { "tokenID": "12345" } });
     team.declare("ci", spec).await;
     is_refused(&team, "ci", "adopt.secretRef").await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_want_one_value_at_once_one_gets_it() {
+    let Bed { team, operator, .. } = bed("many").await;
+    let names: Vec<String> = (0..8).map(|number| format!("ci-{number}")).collect();
+    join_all(names.iter().map(|name| team.declare(name, adopts("source")))).await;
+    let decided = |token: &ApiToken| ["Ready", "AdoptionFailed"].contains(&reason_of(token, ConditionType::Ready).as_str());
+    let tokens = join_all(names.iter().map(|name| team.until(name, "decided", decided))).await;
+    let holders = tokens.iter().filter(|token| recorded_hash(token) == hash(VALUE));
+    assert_eq!(holders.count(), 1, "two tokens with one value could not be ended apart");
     operator.stop().await;
 }

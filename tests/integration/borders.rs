@@ -93,9 +93,12 @@ fn visit(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
     let entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!entries.is_empty());
     for path in entries {
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
         if path.is_dir() {
             visit(&path, look);
-        } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+        } else {
             look(&path, &fs::read_to_string(&path).unwrap());
         }
     }

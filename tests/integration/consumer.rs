@@ -8,14 +8,14 @@ use std::{
 
 use apitoken_operator::api::ApiToken;
 use futures::{StreamExt, future::join_all, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    audit::Moment,
+    audit::{Moment, Write},
     control_plane::{self, OPERATOR_USER},
     eventually,
     operator::Program,
@@ -26,41 +26,79 @@ use crate::support::{
 const WITH_OVERLAP: usize = 200;
 const WITHOUT_OVERLAP: usize = 20;
 const TOKENS: usize = WITH_OVERLAP + WITHOUT_OVERLAP;
-/// A consumer's pause between two requests.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// Hashes by ApiToken, each with its end.
-type Index = BTreeMap<String, Vec<(String, Timestamp)>>;
+/// A consumer's pause between two requests: together they shall not be what keeps the API server busy.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long verifiers get to learn of a new value.
+const DELAY: SignedDuration = SignedDuration::from_secs(5);
+/// The ApiToken that says what time it is, so that the checker knows how old its knowledge is.
+const HEARTBEAT: &str = "heartbeat";
+const BEAT: &str = "example.com/beat";
 
 /// A verifier as simple as can be: it knows what the ApiTokens say.
 struct Checker {
-    index: Arc<Mutex<Index>>,
+    known: Arc<Mutex<Known>>,
     _watch: Watch,
+}
+
+/// What the watch brought.
+#[derive(Default)]
+struct Known {
+    /// Hashes by ApiToken, each with its end.
+    hashes: BTreeMap<String, Vec<(String, Timestamp)>>,
+    /// All that was written before this time is known.
+    until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Accepted,
+    Refused,
+    /// Refused by a checker that did not hear of the last seconds: new values are promised to be known
+    /// only to those whose watch is younger than the delay.
+    Stale,
 }
 
 impl Checker {
     async fn begin(team: &Team) -> Self {
-        let index = Arc::new(Mutex::new(Index::new()));
-        let known = index.clone();
-        let learn = move |seen: Seen<ApiToken>| {
-            match seen {
-                Seen::Is(token) => known.lock().unwrap().insert(token.name_any(), entries(&token)),
-                Seen::Gone(token) => known.lock().unwrap().remove(&token.name_any()),
-            };
-        };
+        let known = Arc::new(Mutex::new(Known::default()));
+        let learns = known.clone();
+        let learn = move |seen: Seen<ApiToken>| learns.lock().unwrap().learn(seen);
         let _watch = follow(team, learn).await;
-        Self { index, _watch }
+        Self { known, _watch }
     }
 
-    fn accepts(&self, value: &str) -> bool {
+    fn verdict(&self, value: &str) -> Verdict {
         let (hash, now) = (hash(value), Timestamp::now());
-        let index = self.index.lock().unwrap();
-        index.values().flatten().any(|(known, end)| *known == hash && now < *end)
+        let known = self.known.lock().unwrap();
+        let mut hashes = known.hashes.values().flatten();
+        if hashes.any(|(good, end)| *good == hash && now < *end) {
+            Verdict::Accepted
+        } else if now.duration_since(known.until) < DELAY {
+            Verdict::Refused
+        } else {
+            Verdict::Stale
+        }
+    }
+}
+
+impl Known {
+    fn learn(&mut self, seen: Seen<ApiToken>) {
+        let token = match seen {
+            Seen::Is(token) => token,
+            Seen::Gone(token) => {
+                self.hashes.remove(&token.name_any());
+                return;
+            }
+        };
+        if let Some(beat) = token.annotations().get(BEAT) {
+            self.until = beat.parse().unwrap();
+        }
+        self.hashes.insert(token.name_any(), good_until(&token));
     }
 }
 
 /// What is to be accepted for one ApiToken.
-fn entries(token: &ApiToken) -> Vec<(String, Timestamp)> {
+fn good_until(token: &ApiToken) -> Vec<(String, Timestamp)> {
     if !works(token) {
         return Vec::new();
     }
@@ -71,24 +109,35 @@ fn entries(token: &ApiToken) -> Vec<(String, Timestamp)> {
         .collect()
 }
 
-/// Reads a Secret and shows its value, again and again; how often.
+/// Says the time, again and again.
+async fn beat(team: Team) {
+    team.declare(HEARTBEAT, json!({ "state": "Revoked" })).await;
+    loop {
+        let now = Timestamp::now().to_string();
+        team.annotate(HEARTBEAT, json!({ BEAT: now })).await;
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Reads a Secret and shows its value, again and again; how often it was accepted.
 async fn consume(team: Team, checker: Arc<Checker>, number: usize, end: CancellationToken) -> usize {
     let name = name(number);
-    let mut times = 0;
+    let mut accepted = 0;
     while !end.is_cancelled() {
         let value = team.value(&name, "token").await;
-        if !checker.accepts(&value) {
+        let verdict = checker.verdict(&value);
+        accepted += usize::from(verdict == Verdict::Accepted);
+        if verdict == Verdict::Refused {
             assert!(number >= WITH_OVERLAP, "{name}: a value just read is refused");
             let next = team.value(&name, "token").await;
             assert!(
-                next != value && checker.accepts(&next),
+                next != value && checker.verdict(&next) != Verdict::Refused,
                 "{name}: refused before its successor was there"
             );
         }
-        times += 1;
         sleep(PAUSE).await;
     }
-    times
+    accepted
 }
 
 /// The first ones have an overlap.
@@ -114,10 +163,10 @@ async fn request_all(team: &Team, value: &str) {
 /// Waits until every token works and was rotated so often.
 async fn all_rotated(team: &Team, times: i64) {
     eventually(&format!("all tokens have {times} rotations"), || async {
+        sleep(PAUSE / 4).await;
         let tokens = team.api::<ApiToken>().list(&Default::default()).await.unwrap();
         let done = |token: &ApiToken| works(token) && pending_hash(token).is_none() && rotations(token) == times;
-        let all = tokens.items.len() == TOKENS && tokens.iter().all(done);
-        sleep(PAUSE).await;
+        let all = tokens.iter().filter(|token| done(token)).count() == TOKENS;
         all.then_some(())
     })
     .await;
@@ -127,9 +176,8 @@ async fn all_rotated(team: &Team, times: i64) {
 fn rotations_cost(team: &Team, since: Moment, rounds: usize) {
     let writes = control_plane::shared().audit().writes(OPERATOR_USER, since);
     let done = |what: &str| {
-        let hits = |write: &&crate::support::audit::Write| {
-            write.namespace == team.namespace && write.code < 300 && format!("{} {}", write.verb, write.resource) == what
-        };
+        let hits =
+            |write: &&Write| write.namespace == team.namespace && write.code < 300 && format!("{} {}", write.verb, write.resource) == what;
         writes.iter().filter(hits).count()
     };
     assert_eq!(done("update secrets"), TOKENS * rounds);
@@ -141,8 +189,13 @@ fn rotations_cost(team: &Team, since: Moment, rounds: usize) {
 async fn no_consumer_is_refused_while_two_hundred_tokens_rotate() {
     let plane = control_plane::shared();
     let team = Team::new(plane.admin().await, &plane.namespace("consumers").await);
-    let program = Program::start(plane, &[&format!("--watch-namespace={}", team.namespace)]).await;
+    let arguments = [
+        format!("--watch-namespace={}", team.namespace),
+        format!("--propagation-delay={DELAY:#}"),
+    ];
+    let program = Program::start(plane, &arguments.each_ref().map(String::as_str)).await;
     declare_all(&team).await;
+    let heart = tokio::spawn(beat(team.clone()));
     let checker = Arc::new(Checker::begin(&team).await);
     let first_values = [team.value(&name(0), "token").await, team.value(&name(TOKENS - 1), "token").await];
 
@@ -155,29 +208,31 @@ async fn no_consumer_is_refused_while_two_hundred_tokens_rotate() {
         all_rotated(&team, round).await;
     }
     end.cancel();
-    let times: Vec<usize> = join_all(consumers).await.into_iter().map(Result::unwrap).collect();
-    assert!(times.iter().all(|times| *times > 2), "{times:?}");
+    let accepted: Vec<usize> = join_all(consumers).await.into_iter().map(Result::unwrap).collect();
+    assert!(accepted.iter().all(|times| *times > 2), "{accepted:?}");
     rotations_cost(&team, since, 2);
 
     it_can_refuse(&team, &checker, &first_values).await;
+    heart.abort();
     let (ended, _) = program.terminate().await;
     assert!(ended.success());
 }
 
-/// The checker is no yes-man: it refuses what never was a token, what has ended, and what leaked.
+/// The checker is no yes-man: it refuses what never was a token, what has ended, what leaked and what is suspended.
 async fn it_can_refuse(team: &Team, checker: &Checker, first_values: &[String; 2]) {
     let [overlaps, ended] = first_values;
-    assert!(!checker.accepts("apt_0000000000000000000000000000000000000000000000000"));
-    assert!(checker.accepts(overlaps) && !checker.accepts(ended));
+    assert_eq!(checker.verdict(overlaps), Verdict::Accepted);
+    is_refused(checker, "apt_0000000000000000000000000000000000000000000000000").await;
+    is_refused(checker, ended).await;
     team.leaked(&name(0), "leaked").await;
-    eventually("the leaked value is refused", || async {
-        (!checker.accepts(overlaps)).then_some(())
-    })
-    .await;
+    is_refused(checker, overlaps).await;
     team.change(&name(1), json!({ "spec": { "state": "Suspended" } })).await;
-    let suspended = team.value(&name(1), "token").await;
-    eventually("a suspended one is refused", || async {
-        (!checker.accepts(&suspended)).then_some(())
+    is_refused(checker, &team.value(&name(1), "token").await).await;
+}
+
+async fn is_refused(checker: &Checker, value: &str) {
+    eventually("the value is refused", || async {
+        (checker.verdict(value) == Verdict::Refused).then_some(())
     })
     .await;
 }

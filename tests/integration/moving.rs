@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Bed,
-    control_plane::OPERATOR_USER,
+    audit::Moment,
+    control_plane::{self, ControlPlane, OPERATOR_USER},
     eventually,
     history::History,
+    operator::{InProcess, Program},
+    proxy::{Cut, Fault, Proxy},
     tokens::{Team, hash, recorded_hash, rotations, status},
 };
 
@@ -31,6 +34,14 @@ async fn holds(team: &Team, secret: &str, value: &str) {
     assert_eq!(ours.count(), 1, "no copy of the value stays behind");
 }
 
+/// The writes in the team's namespace, Events apart.
+fn writes(plane: &ControlPlane, team: &Team, since: Moment) -> Vec<String> {
+    let writes = plane.audit().writes(OPERATOR_USER, since).into_iter();
+    let ours = writes.filter(|write| write.namespace == team.namespace && write.resource != "events");
+    ours.map(|write| format!("{} {} {}", write.verb, write.resource, write.name))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_value_moves_to_the_new_name_and_back() {
     let Bed { plane, team, operator } = Bed::new("moves").await;
@@ -47,14 +58,11 @@ async fn the_value_moves_to_the_new_name_and_back() {
     holds(&team, "moved", &value).await;
     assert_eq!(team.value("moved", "URL").await, format!("https://{value}"));
 
-    let writes = plane.audit().writes(OPERATOR_USER, since);
-    let ours = writes
-        .iter()
-        .filter(|write| write.namespace == team.namespace && !write.resource.starts_with("events"));
-    let ours: Vec<String> = ours
-        .map(|write| format!("{} {} {}", write.verb, write.resource, write.name))
-        .collect();
-    assert_eq!(ours, ["create secrets moved", "delete secrets ci", "update apitokens/status ci"]);
+    let three = ["create secrets moved", "delete secrets ci", "update apitokens/status ci"];
+    eventually("the move took these three writes", || async {
+        (writes(plane, &team, since) == three).then_some(())
+    })
+    .await;
 
     name_secret(&team, json!({ "name": null })).await;
     holds(&team, "ci", &value).await;
@@ -200,7 +208,7 @@ async fn a_move_during_a_rotation_ends_with_the_new_value_at_the_new_name() {
     bed.team.request("ci", "now").await;
     bed.team.announced("ci").await;
     name_secret(&bed.team, json!({ "name": "moved" })).await;
-    bed.team.looked_at("ci").await;
+    bed.team.passed_by("ci").await;
     bed.pass(delay, "ci").await;
     let token = bed.team.rotated("ci", 1).await;
     let value = bed.team.value("moved", "token").await;
@@ -208,4 +216,65 @@ async fn a_move_during_a_rotation_ends_with_the_new_value_at_the_new_name() {
     assert!(bed.team.secret("ci").await.is_none());
     history.no_value_was_refused().await;
     bed.operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_withdrawn_token_comes_back_at_the_new_name_alone() {
+    let Bed { team, operator, .. } = Bed::new("withdrawn-move").await;
+    team.declare("ci", json!({ "suspendPolicy": "Withdraw" })).await;
+    let old = recorded_hash(&team.ready("ci").await);
+    team.change("ci", json!({ "spec": { "state": "Suspended", "secret": { "name": "moved" } } }))
+        .await;
+    team.ready("ci").await;
+    team.change("ci", json!({ "spec": { "state": "Active" } })).await;
+    let token = team.ready("ci").await;
+    assert_ne!(recorded_hash(&token), old);
+    let value = team.value("moved", "token").await;
+    holds(&team, "moved", &value).await;
+    operator.stop().await;
+}
+
+/// The operator is away when the new Secret is there and the old one not gone yet.
+async fn cut_short(what: &str, spec: Value) -> (Team, String) {
+    let plane = control_plane::shared();
+    let team = Team::new(plane.admin().await, &plane.namespace(what).await);
+    let proxy = Proxy::start(plane.anonymous().await).await;
+    let by_proxy = plane.operator_kubeconfig(Some(proxy.address())).await;
+    let program = Program::start_with(plane, &by_proxy, &[&format!("--watch-namespace={}", team.namespace)]).await;
+    team.declare("ci", spec).await;
+    let old = recorded_hash(&team.ready("ci").await);
+    proxy.hold(Fault::at("DELETE", "/secrets/ci", Cut::Before));
+    name_secret(&team, json!({ "name": "moved" })).await;
+    proxy.holds_the_request().await;
+    program.kill();
+    assert!(team.secret("moved").await.is_some() && team.secret("ci").await.is_some());
+    (team, old)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_was_cut_short_leaves_nothing_of_a_revoked_token() {
+    let (team, _) = cut_short("cut-revoked", json!({})).await;
+    team.change("ci", json!({ "spec": { "state": "Revoked" } })).await;
+    let operator = InProcess::start(control_plane::shared(), &team.namespace).await;
+    eventually("no Secret is left", || async {
+        let gone = team.secret("ci").await.is_none() && team.secret("moved").await.is_none();
+        gone.then_some(())
+    })
+    .await;
+    team.ready("ci").await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_was_cut_short_brings_no_withdrawn_value_back() {
+    let (team, old) = cut_short("cut-withdrawn", json!({ "suspendPolicy": "Withdraw" })).await;
+    team.change("ci", json!({ "spec": { "state": "Suspended" } })).await;
+    let operator = InProcess::start(control_plane::shared(), &team.namespace).await;
+    team.ready("ci").await;
+    team.change("ci", json!({ "spec": { "state": "Active" } })).await;
+    let token = team.ready("ci").await;
+    assert_ne!(recorded_hash(&token), old, "an ended value never works again");
+    let value = team.value("moved", "token").await;
+    holds(&team, "moved", &value).await;
+    operator.stop().await;
 }

@@ -1,24 +1,25 @@
 //! The life of a token at an issuer that others run.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use apitoken_operator::{
-    api::{ApiToken, api_token::ObservedState, conditions::ConditionType, names},
+    api::{ApiToken, TokenIssuer, api_token::ObservedState, conditions::ConditionType, names},
     issuers::{Capabilities, ListedState},
 };
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::{
+    eventually,
     issuer::{Call, NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
-    remote::{Remote, current_id},
-    tokens::{is_true, reason_of},
+    remote::{ISSUER, Remote, current_id, for_each, of_the_issuer},
+    tokens::{is_true, state},
 };
-
-fn state(token: &ApiToken) -> Option<ObservedState> {
-    token.status.as_ref().and_then(|status| status.state)
-}
 
 /// What a look during a call finds, gathered.
 type Found<T> = Arc<Mutex<Vec<T>>>;
@@ -40,22 +41,33 @@ fn watch<T: Send + 'static>(remote: &Remote, call: Call, see: fn(&ApiToken) -> T
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_intent_stands_in_the_status_and_all_is_held_before_the_first_token_is_made() {
     let remote = Remote::new("intent", PLAIN).await;
-    let intents = watch(&remote, Call::Create, |token| {
-        let pending = token.status.as_ref().and_then(|status| status.pending.clone());
-        (token.finalizers().to_vec(), pending)
+    let found = Found::default();
+    let (team, finds) = (remote.team.clone(), found.clone());
+    remote.issuer.look_at(Call::Create, move || {
+        let (team, finds) = (team.clone(), finds.clone());
+        async move {
+            let issuer = team.api::<TokenIssuer>().get(ISSUER).await.unwrap();
+            let token = team.token("ci").await;
+            finds.lock().unwrap().push((token, issuer));
+        }
     });
-    let token = remote.declare("ci", json!({ "displayName": "CI pipeline" })).await;
+    remote.declare("ci", json!({ "displayName": "CI pipeline" })).await;
     remote.team.ready("ci").await;
     remote.is_whole().await;
     assert_eq!(remote.issuer.calls(), ["create"]);
-    assert_eq!(remote.token_issuer().await.finalizers(), [names::FINALIZER]);
 
-    let (finalizers, intent) = intents.lock().unwrap().pop().unwrap();
-    assert_eq!(finalizers, [names::FINALIZER]);
-    let intent = intent.expect("the intent is written before the call");
+    let (token, issuer) = found.lock().unwrap().pop().unwrap();
+    assert_eq!(
+        (token.finalizers(), issuer.finalizers()),
+        (&[names::FINALIZER.to_owned()][..], &[names::FINALIZER.to_owned()][..])
+    );
+    let uid: String = token.uid().unwrap().chars().filter(char::is_ascii_hexdigit).take(10).collect();
+    let intent = token
+        .status
+        .and_then(|status| status.pending)
+        .expect("the intent is written before the call");
     let name = remote.issuer.token("tok-1").unwrap().name.unwrap();
     assert_eq!((intent.attempt, intent.name.as_ref()), (1, Some(&name)));
-    let uid: String = token.uid().unwrap().chars().filter(char::is_ascii_hexdigit).take(10).collect();
     assert!(
         name.starts_with("CI pipeline k8s-") && name.ends_with(&format!("-{uid}-1")),
         "{name}"
@@ -65,26 +77,30 @@ async fn an_intent_stands_in_the_status_and_all_is_held_before_the_first_token_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_without_overlap_is_replaced_and_then_ended() {
-    for (can, calls) in [
-        (PLAIN, &["create", "create", "delete tok-1"][..]),
-        (RESETTING, &["create", "reset tok-1", "delete tok-1"]),
-        (NAMELESS, &["create", "create", "revoke tok-1", "delete tok-1"]),
-    ] {
-        let remote = Remote::issued("replaced", can, json!({})).await;
-        let first = if can == NAMELESS { Call::Revoke } else { Call::Delete };
-        let recorded = watch(&remote, first, current_id);
-        remote.ask_for_rotation("1").await;
-        let token = remote.rotated(1).await;
-        assert_eq!(remote.issuer.calls(), calls);
-        assert_eq!(
-            recorded.lock().unwrap().as_slice(),
-            ["tok-2"],
-            "the new one counts before the old one ends"
-        );
-        assert_eq!(token.status.unwrap().attempts, Some(2));
-        settles(&remote).await;
-        remote.stop().await;
-    }
+    for_each(
+        [
+            (PLAIN, &["create", "create", "delete tok-1"][..]),
+            (RESETTING, &["create", "reset tok-1", "delete tok-1"]),
+            (NAMELESS, &["create", "create", "revoke tok-1", "delete tok-1"]),
+        ],
+        async |(can, calls)| {
+            let remote = Remote::issued("replaced", can, json!({})).await;
+            let first = if can == NAMELESS { Call::Revoke } else { Call::Delete };
+            let recorded = watch(&remote, first, current_id);
+            remote.ask_for_rotation("1").await;
+            let token = remote.rotated(1).await;
+            assert_eq!(remote.issuer.calls(), calls);
+            assert_eq!(
+                recorded.lock().unwrap().as_slice(),
+                ["tok-2"],
+                "the new one counts before the old one ends"
+            );
+            assert_eq!(token.status.unwrap().attempts, Some(2));
+            settles(&remote).await;
+            remote.stop().await;
+        },
+    )
+    .await;
 }
 
 /// Time passes, and nothing more is done at the issuer.
@@ -93,7 +109,7 @@ async fn settles(remote: &Remote) {
     for _ in 0..3 {
         let before = remote.issuer.called();
         remote.later(SignedDuration::from_mins(11)).await;
-        crate::support::eventually("the issuer is asked", || async { (remote.issuer.called() > before).then_some(()) }).await;
+        eventually("the issuer is asked", || async { (remote.issuer.called() > before).then_some(()) }).await;
     }
     assert_eq!(remote.issuer.calls(), calls, "nothing is left to do");
 }
@@ -101,24 +117,49 @@ async fn settles(remote: &Remote) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_token_works_on_for_the_overlap() {
     let rotation = |overlap: &str| json!({ "rotation": { "interval": "48h", "overlap": overlap } });
-    for (can, overlap, hours, made) in [
-        (PLAIN, "1h", 1, "create"),
-        (RESETTING, "12h", 12, "reset tok-1"),
-        (RESETTING, "13h", 13, "create"),
-    ] {
-        let remote = Remote::issued("overlap", can, rotation(overlap)).await;
-        remote.ask_for_rotation("1").await;
-        let token = remote
-            .team
-            .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
-            .await;
-        assert_eq!(remote.issuer.calls(), ["create", made]);
-        assert_eq!(remote.issuer.live_ids(), ["tok-1", "tok-2"], "both work");
-        assert_eq!(token.status.unwrap().previous[0].id.as_deref(), Some("tok-1"));
-        remote.later(SignedDuration::from_hours(hours)).await;
-        remote.rotated(1).await;
-        remote.stop().await;
-    }
+    for_each(
+        [
+            (PLAIN, "1h", 1, "create"),
+            (RESETTING, "12h", 12, "reset tok-1"),
+            (RESETTING, "13h", 13, "create"),
+        ],
+        async |(can, overlap, hours, made)| {
+            let remote = Remote::issued("overlap", can, rotation(overlap)).await;
+            remote.ask_for_rotation("1").await;
+            let token = remote
+                .team
+                .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
+                .await;
+            assert_eq!(remote.issuer.calls(), ["create", made]);
+            assert_eq!(remote.issuer.live_ids(), ["tok-1", "tok-2"], "both work");
+            assert_eq!(token.status.unwrap().previous[0].id.as_deref(), Some("tok-1"));
+            remote.later(SignedDuration::from_hours(hours)).await;
+            remote.rotated(1).await;
+            remote.stop().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leak_ends_the_replaced_token_and_those_of_an_overlap_at_once() {
+    let spec = json!({ "rotation": { "interval": "48h", "overlap": "4h" } });
+    let remote = Remote::issued("leaked", PLAIN, spec).await;
+    remote.ask_for_rotation("1").await;
+    remote.until_live(&["tok-1", "tok-2"]).await;
+    remote
+        .team
+        .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
+        .await;
+    remote.clock.advance(SignedDuration::from_secs(10));
+    let annotations = json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: "2", names::ROTATE_OVERLAP_ANNOTATION: "0s" });
+    remote
+        .team
+        .change("ci", json!({ "metadata": { "annotations": annotations } }))
+        .await;
+    remote.rotated(2).await;
+    assert_eq!(remote.issuer.live_ids(), ["tok-3"]);
+    remote.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,10 +330,67 @@ async fn a_token_that_is_as_declared_is_looked_at_and_not_written() {
     let remote = Remote::issued("quiet", PLAIN, json!({})).await;
     let before = remote.team.token("ci").await;
     settles(&remote).await;
-    let after = remote.team.token("ci").await;
-    assert_eq!(
-        (before.status, reason_of(&after, ConditionType::Ready)),
-        (after.status.clone(), "Ready".to_owned())
-    );
+    assert_eq!(remote.team.token("ci").await.status, before.status);
     remote.stop().await;
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_operators_that_both_believe_to_lead_leave_one_token_each() {
+    for_each([PLAIN, READABLE, RESETTING, NAMELESS], async |can| {
+        let remote = Remote::new("two", can).await;
+        let other = remote.another_operator().await;
+        for name in NAMES {
+            remote.team.declare(name, of_the_issuer(json!({}))).await;
+        }
+        all_are_whole(&remote, 0).await;
+        for name in NAMES {
+            let annotations = json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: "1" });
+            remote
+                .team
+                .change(name, json!({ "metadata": { "annotations": annotations } }))
+                .await;
+        }
+        all_are_whole(&remote, 1).await;
+        other.stop().await;
+        remote.stop().await;
+    })
+    .await;
+}
+
+/// Lets time pass until each of three tokens was rotated that often, and nothing is left beside them.
+async fn all_are_whole(remote: &Remote, rotations: i64) {
+    for _ in 0..20 {
+        for _ in 0..40 {
+            if are_whole(remote, rotations).await {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        remote.clock.advance(SignedDuration::from_secs(30));
+        for name in NAMES {
+            remote.team.nudge(name).await;
+        }
+    }
+    panic!(
+        "not one token each: {:?} after {:?}",
+        remote.issuer.live_ids(),
+        remote.issuer.calls()
+    );
+}
+
+async fn are_whole(remote: &Remote, rotations: i64) -> bool {
+    let mut values = Vec::new();
+    for name in NAMES {
+        let token = remote.team.token(name).await;
+        if !is_true(&token, ConditionType::Ready) || token.status.unwrap().rotations.unwrap_or(0) != rotations {
+            return false;
+        }
+        values.push(remote.team.value(name, "token").await);
+    }
+    let mut live: Vec<_> = remote.issuer.live().into_iter().map(|token| token.value).collect();
+    live.sort();
+    values.sort();
+    live == values
 }

@@ -13,9 +13,9 @@ use crate::support::{
     clock::TestClock,
     control_plane::ControlPlane,
     eventually,
-    issuer::{PLAIN, READABLE, ScriptedIssuer},
+    issuer::{NAMELESS, PLAIN, READABLE, ScriptedIssuer},
     operator::InProcess,
-    remote::{Remote, current_id, issuer_spec},
+    remote::{Remote, current_id, for_each, issuer_spec},
     tokens::{Team, is_true},
 };
 
@@ -150,7 +150,7 @@ async fn a_lost_value_that_is_hidden_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_somebody_removed_is_replaced_at_the_next_look() {
-    for can in [PLAIN, READABLE] {
+    for_each([PLAIN, READABLE], async |can| {
         let remote = Remote::issued("removed", can, json!({})).await;
         remote.issuer.remove("tok-1");
         remote.later(SignedDuration::from_mins(11)).await;
@@ -158,7 +158,8 @@ async fn a_token_that_somebody_removed_is_replaced_at_the_next_look() {
         assert_eq!(token.status.unwrap().last_rotation_reason.as_deref(), Some("TokenMissing"));
         assert_eq!(remote.issuer.calls(), ["create", "create"]);
         remote.stop().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,4 +190,24 @@ async fn a_stray_token_with_our_marker_is_ended_and_all_others_are_left_alone() 
     remote.until_gone("ci").await;
     assert_eq!(remote.issuer.live_ids(), ["tok-4", "tok-5", "tok-6", "tok-7"]);
     remote.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_was_kept_with_its_secret_is_taken_up_by_an_object_of_the_same_name() {
+    let spec = json!({ "deletionPolicy": "Retain", "secret": { "deletionPolicy": "Retain" } });
+    for_each([PLAIN, READABLE, NAMELESS], async |can| {
+        let remote = Remote::issued("again", can, spec.clone()).await;
+        let value = remote.team.value("ci", "token").await;
+        remote.team.delete::<ApiToken>("ci").await;
+        remote.until_gone("ci").await;
+        remote.clock.advance(SignedDuration::from_secs(10));
+        remote.declare("ci", spec.clone()).await;
+        let token = remote.team.ready("ci").await;
+        assert_eq!(current_id(&token), "tok-1");
+        assert_eq!(remote.team.value("ci", "token").await, value);
+        assert_eq!(remote.issuer.calls(), ["create"]);
+        remote.is_whole().await;
+        remote.stop().await;
+    })
+    .await;
 }

@@ -1,26 +1,26 @@
-//! The operator is cut off before and after every call to an issuer that others run and every write
-//! to the API server, all that it had in memory is lost, and another one starts a while later: one
+//! The operator is cut off between all calls to an issuer that others run and all writes to the API
+//! server, all that it had in memory is lost, and another one starts a while later: one
 //! token lives at the end, and the Secret holds it.
+
+use std::panic::AssertUnwindSafe;
 
 use apitoken_operator::{
     api::{ApiToken, api_token::ObservedState, conditions::ConditionType},
     issuers::{Capabilities, ListedState},
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, future::BoxFuture};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::support::{
     issuer::{NAMELESS, PLAIN, READABLE, RESETTING, SUSPENDING},
     proxy::Cut,
-    remote::{Remote, of_the_issuer},
+    remote::{Remote, for_each, of_the_issuer},
     tokens::is_true,
 };
 
 /// After this long what a lost operator had in hand can be taken over.
 const HAND_OVER: SignedDuration = SignedDuration::from_secs(60);
-/// As many operators as run beside each other.
-const AT_ONCE: usize = 6;
 
 /// Something that is done to a token.
 #[derive(Clone, Copy)]
@@ -40,18 +40,21 @@ struct Operation {
 impl Operation {
     /// Does it with the operator cut off nowhere, then everywhere.
     async fn survives_everywhere(self) {
-        let remote = self.begun(None).await;
-        (self.end)(&remote).await;
-        let done = remote.wire.effects();
+        let remote = Remote::new("cut", self.can).await;
+        let beside = remote.another("cut").await;
+        self.begin_at(&beside, None).await;
+        (self.end)(&beside).await;
+        let done = beside.wire.effects();
         assert_eq!(
             done.iter().take(self.effects.len()).collect::<Vec<_>>(),
             self.effects.iter().collect::<Vec<_>>()
         );
+        beside.stop().await;
+        for_each(self.points(), async |(at, cut)| {
+            self.survives(remote.another("cut").await, at, cut).await
+        })
+        .await;
         remote.stop().await;
-
-        stream::iter(self.points())
-            .for_each_concurrent(AT_ONCE, |(at, cut)| async move { self.survives(at, cut).await })
-            .await;
     }
 
     /// Before all, and after each step that changes something. After one is before the next: nothing
@@ -61,31 +64,29 @@ impl Operation {
         std::iter::once((0, Cut::Before)).chain(changes.map(|(at, _)| (at, Cut::After)))
     }
 
-    async fn survives(&self, at: usize, cut: Cut) {
-        let remote = self.begun(Some((at, cut))).await;
+    async fn survives(&self, remote: Remote, at: usize, cut: Cut) {
+        self.begin_at(&remote, Some((at, cut))).await;
         remote.wire.is_cut().await;
         let remote = remote.crash(HAND_OVER).await;
-        let end = std::panic::AssertUnwindSafe((self.end)(&remote)).catch_unwind().await;
+        let end = AssertUnwindSafe((self.end)(&remote)).catch_unwind().await;
+        let calls = remote.issuer.calls();
         assert!(
             end.is_ok(),
-            "cut off {cut:?} {:?}, {}: {:?}",
+            "cut off {cut:?} {:?}: {calls:?} in {}",
             self.effects[at],
-            remote.team.namespace,
-            remote.issuer.calls()
+            remote.team.namespace
         );
         remote.stop().await;
     }
 
-    async fn begun(&self, cut: Option<(usize, Cut)>) -> Remote {
-        let remote = Remote::new("cut", self.can).await;
+    async fn begin_at(&self, remote: &Remote, cut: Option<(usize, Cut)>) {
         if self.issued {
             remote.declare("ci", (self.spec)()).await;
             remote.team.ready("ci").await;
             remote.clock.advance(SignedDuration::from_secs(10));
         }
         remote.wire.arm(cut);
-        (self.begin)(&remote).await;
-        remote
+        (self.begin)(remote).await;
     }
 }
 

@@ -10,36 +10,40 @@ use serde_json::json;
 use crate::support::{
     eventually,
     issuer::{Call, Fault, NAMELESS, PLAIN, RESETTING, When},
-    remote::{ISSUER, Remote},
+    remote::{ISSUER, Remote, for_each},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_ended_before_their_object_goes() {
-    for (can, calls) in [
-        (PLAIN, &["create", "create", "delete tok-1", "delete tok-2"][..]),
-        (RESETTING, &["create", "reset tok-1", "delete tok-1", "delete tok-2"]),
-        (
-            NAMELESS,
-            &["create", "create", "revoke tok-1", "delete tok-1", "revoke tok-2", "delete tok-2"],
-        ),
-    ] {
-        let remote = Remote::issued("deleted", can, json!({ "rotation": { "interval": "24h", "overlap": "2h" } })).await;
-        remote.ask_for_rotation("1").await;
-        remote
-            .team
-            .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
+    for_each(
+        [
+            (PLAIN, &["create", "create", "delete tok-1", "delete tok-2"][..]),
+            (RESETTING, &["create", "reset tok-1", "delete tok-1", "delete tok-2"]),
+            (
+                NAMELESS,
+                &["create", "create", "revoke tok-1", "delete tok-1", "revoke tok-2", "delete tok-2"],
+            ),
+        ],
+        async |(can, calls)| {
+            let remote = Remote::issued("deleted", can, json!({ "rotation": { "interval": "24h", "overlap": "2h" } })).await;
+            remote.ask_for_rotation("1").await;
+            remote
+                .team
+                .until("ci", "rotated", |token| token.status.as_ref().unwrap().rotations == Some(1))
+                .await;
+            remote.team.delete::<ApiToken>("ci").await;
+            remote.until_gone("ci").await;
+            assert_eq!(remote.issuer.calls(), calls);
+            assert_eq!(remote.issuer.live_ids(), [""; 0]);
+            assert!(remote.ledger().await.is_empty());
+            eventually("the Secret goes", || async {
+                remote.team.secret("ci").await.is_none().then_some(())
+            })
             .await;
-        remote.team.delete::<ApiToken>("ci").await;
-        remote.until_gone("ci").await;
-        assert_eq!(remote.issuer.calls(), calls);
-        assert_eq!(remote.issuer.live_ids(), [""; 0]);
-        assert!(remote.ledger().await.is_empty());
-        eventually("the Secret goes", || async {
-            remote.team.secret("ci").await.is_none().then_some(())
-        })
-        .await;
-        remote.stop().await;
-    }
+            remote.stop().await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

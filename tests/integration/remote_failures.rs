@@ -9,8 +9,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::support::{
+    eventually,
     issuer::{Call, Fault, NAMELESS, PLAIN, READABLE, RESETTING, When},
-    remote::{ISSUER, Remote, current_id},
+    remote::{ISSUER, Remote, current_id, for_each},
     tokens::is_true,
 };
 
@@ -36,7 +37,7 @@ async fn nothing_happens(remote: &Remote, after: SignedDuration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_leaves_no_second_token() {
-    for can in [PLAIN, NAMELESS] {
+    for_each([PLAIN, NAMELESS], async |can| {
         let remote = Remote::new("lost", can).await;
         remote.issuer.fault(Call::Create, When::Next, Fault::AnswerLost);
         remote.declare("ci", json!({})).await;
@@ -49,7 +50,8 @@ async fn a_lost_answer_leaves_no_second_token() {
         assert_eq!(token.status.unwrap().attempts, Some(2));
         remote.is_whole().await;
         remote.stop().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,17 +72,36 @@ async fn a_lost_answer_is_made_good_where_values_are_shown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_to_a_rotation_leaves_the_old_token_working_until_there_is_a_new_one() {
-    for (can, call) in [(PLAIN, Call::Create), (NAMELESS, Call::Create), (RESETTING, Call::Reset)] {
-        let remote = Remote::issued("halfway", can, json!({})).await;
-        remote.issuer.fault(call, When::Next, Fault::AnswerLost);
-        remote.ask_for_rotation("1").await;
-        let token = remote.team.reason("ci", "OutcomeUnknown").await;
-        assert_eq!(current_id(&token), "tok-1");
-        assert_eq!(remote.team.value("ci", "token").await, remote.issuer.token("tok-1").unwrap().value);
-        remote.later(LONG).await;
-        assert_eq!(current_id(&remote.rotated(1).await), "tok-3", "{call}");
-        remote.stop().await;
-    }
+    for_each(
+        [(PLAIN, Call::Create), (NAMELESS, Call::Create), (RESETTING, Call::Reset)],
+        async |(can, call)| {
+            let remote = Remote::issued("halfway", can, json!({})).await;
+            remote.issuer.fault(call, When::Next, Fault::AnswerLost);
+            remote.ask_for_rotation("1").await;
+            let token = remote.team.reason("ci", "OutcomeUnknown").await;
+            assert_eq!(current_id(&token), "tok-1");
+            assert_eq!(remote.team.value("ci", "token").await, remote.issuer.token("tok-1").unwrap().value);
+            remote.later(LONG).await;
+            assert_eq!(current_id(&remote.rotated(1).await), "tok-3", "{call}");
+            remote.stop().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_looked_for_in_the_account_that_was_asked_for() {
+    let policy = json!({ "policy": { "allowedAccounts": ["sa::*"] } });
+    let remote = Remote::with("account", PLAIN, policy).await;
+    remote.issuer.fault(Call::Create, When::Next, Fault::AnswerLost);
+    remote.declare("ci", json!({ "account": "sa::a" })).await;
+    remote.team.reason("ci", "OutcomeUnknown").await;
+    remote.clock.advance(LONG);
+    remote.respec(json!({ "account": "sa::b" })).await;
+    remote.team.ready("ci").await;
+    remote.is_whole().await;
+    assert_eq!(remote.issuer.live()[0].account.as_deref(), Some("sa::b"));
+    remote.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,24 +143,28 @@ async fn of_two_tokens_that_nobody_can_tell_apart_none_is_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_passes_is_tried_again() {
-    for (error, reason) in [
-        (unavailable(), "VendorUnavailable"),
-        (IssuerError::QuotaExceeded, "QuotaExceeded"),
-        (IssuerError::RateLimited { retry_after: None }, "RateLimited"),
-    ] {
-        let remote = Remote::new("passes", PLAIN).await;
-        remote.issuer.fault(Call::Create, When::Always, Fault::Fails(error));
-        remote.declare("ci", json!({})).await;
-        let token = remote.team.reason("ci", reason).await;
-        assert!(!is_true(&token, ConditionType::Stalled), "{reason}");
-        assert!(failures(&token).next_retry_at.is_some(), "{reason}");
-        remote.issuer.heal();
-        remote.later(SignedDuration::from_mins(5)).await;
-        let token = remote.team.ready("ci").await;
-        assert_eq!(token.status.unwrap().failures, None, "{reason}");
-        remote.is_whole().await;
-        remote.stop().await;
-    }
+    for_each(
+        [
+            (unavailable(), "VendorUnavailable"),
+            (IssuerError::QuotaExceeded, "QuotaExceeded"),
+            (IssuerError::RateLimited { retry_after: None }, "RateLimited"),
+        ],
+        async |(error, reason)| {
+            let remote = Remote::new("passes", PLAIN).await;
+            remote.issuer.fault(Call::Create, When::Always, Fault::Fails(error));
+            remote.declare("ci", json!({})).await;
+            let token = remote.team.reason("ci", reason).await;
+            assert!(!is_true(&token, ConditionType::Stalled), "{reason}");
+            assert!(failures(&token).next_retry_at.is_some(), "{reason}");
+            remote.issuer.heal();
+            remote.later(SignedDuration::from_mins(5)).await;
+            let token = remote.team.ready("ci").await;
+            assert_eq!(token.status.unwrap().failures, None, "{reason}");
+            remote.is_whole().await;
+            remote.stop().await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,18 +237,22 @@ async fn a_credential_that_is_refused_waits_for_another_issuer_spec() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_that_fails_leaves_the_old_token_working() {
-    for (can, call) in [(PLAIN, Call::Create), (RESETTING, Call::Reset), (NAMELESS, Call::Create)] {
-        let remote = Remote::issued("keeps", can, json!({})).await;
-        remote.issuer.fault(call, When::Always, Fault::Fails(unavailable()));
-        remote.ask_for_rotation("1").await;
-        let token = remote.team.reason("ci", "VendorUnavailable").await;
-        assert!(is_true(&token, ConditionType::Active));
-        remote.is_whole().await;
-        remote.issuer.heal();
-        remote.later(SignedDuration::from_mins(5)).await;
-        remote.rotated(1).await;
-        remote.stop().await;
-    }
+    for_each(
+        [(PLAIN, Call::Create), (RESETTING, Call::Reset), (NAMELESS, Call::Create)],
+        async |(can, call)| {
+            let remote = Remote::issued("keeps", can, json!({})).await;
+            remote.issuer.fault(call, When::Always, Fault::Fails(unavailable()));
+            remote.ask_for_rotation("1").await;
+            let token = remote.team.reason("ci", "VendorUnavailable").await;
+            assert!(is_true(&token, ConditionType::Active));
+            remote.is_whole().await;
+            remote.issuer.heal();
+            remote.later(SignedDuration::from_mins(5)).await;
+            remote.rotated(1).await;
+            remote.stop().await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,23 +275,18 @@ async fn answer_lost(can: Capabilities, call: Call, patch: serde_json::Value) {
     let remote = Remote::issued("twice", can, json!({})).await;
     remote.clock.advance(SignedDuration::from_secs(10));
     remote.issuer.fault(call, When::Next, Fault::AnswerLost);
-    let before = remote.team.change("ci", patch).await;
-    remote
-        .team
-        .until("ci", &format!("the answer to {call} is lost"), |token| {
-            token.status.as_ref().unwrap().failures.is_some()
-        })
-        .await;
+    remote.team.change("ci", patch).await;
+    let called = || remote.issuer.calls().iter().any(|called| called.starts_with(&call.to_string()));
+    eventually(&format!("the answer to {call} is lost"), || async { called().then_some(()) }).await;
     remote.later(LONG).await;
     remote
         .team
         .until("ci", "as declared", |token| {
             let status = token.status.as_ref().unwrap();
             let done = status.failures.is_none() && status.previous.is_empty() && status.pending.is_none();
-            done && token.metadata.generation == before.metadata.generation && is_true(token, ConditionType::Ready)
+            done && status.observed_generation == token.metadata.generation && is_true(token, ConditionType::Ready)
         })
         .await;
-    assert!(remote.issuer.calls().iter().any(|called| called.starts_with(&call.to_string())));
     remote.is_whole().await;
     remote.stop().await;
 }

@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Bed,
-    control_plane::OPERATOR_USER,
+    clock::TestClock,
+    control_plane::{self, OPERATOR_USER},
     eventually,
     history::History,
+    operator::InProcess,
+    proxy::{Cut, Fault, Proxy},
     tokens::{
         Team, hash, is_true, last_rotation_reason, pending_hash, previous_hashes, reason_of, recorded_hash, rotations, state, status,
     },
@@ -162,7 +165,7 @@ async fn a_request_during_a_rotation_leads_to_one_more() {
     bed.team.request("ci", "first").await;
     let announced = pending_hash(&bed.team.announced("ci").await);
     bed.team.request("ci", "second").await;
-    assert_eq!(pending_hash(&bed.team.looked_at("ci").await), announced, "it is not begun anew");
+    assert_eq!(pending_hash(&bed.team.passed_by("ci").await), announced, "it is not begun anew");
 
     bed.pass(LONG_DELAY, "ci").await;
     let after_first = |token: &ApiToken| rotations(token) == 1 && pending_hash(token).is_some();
@@ -190,10 +193,10 @@ async fn verifiers_know_the_new_value_before_the_secret_shows_it() {
     assert!(is_true(&token, ConditionType::Active) && is_true(&token, ConditionType::Reconciling));
     assert_eq!(reason_of(&token, ConditionType::Ready), "Progressing");
 
-    bed.operator.clock.advance(LONG_DELAY - MINUTE);
-    bed.team.looked_at("ci").await;
-    assert_eq!(hash(&bed.team.value("ci", "token").await), old, "a minute is left");
-    bed.pass(MINUTE, "ci").await;
+    bed.operator.clock.advance(LONG_DELAY - MINUTE * 2);
+    bed.team.passed_by("ci").await;
+    assert_eq!(hash(&bed.team.value("ci", "token").await), old, "two minutes are left");
+    bed.pass(MINUTE * 2, "ci").await;
     let token = bed.team.rotated("ci", 1).await;
     assert_eq!(recorded_hash(&token), new);
     holds_its_token(&bed.team, "ci").await;
@@ -206,6 +209,31 @@ async fn verifiers_know_the_new_value_before_the_secret_shows_it() {
     let then = &at_the_write.unwrap().tokens["ci"];
     assert_eq!((recorded_hash(then), pending_hash(then)), (old, Some(new)), "Secret before status");
     bed.operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verifiers_get_their_time_though_the_announcement_was_slow() {
+    let plane = control_plane::shared();
+    let team = Team::new(plane.admin().await, &plane.namespace("slow").await);
+    let proxy = Proxy::start(plane.anonymous().await).await;
+    let client = plane.operator_by(Some(proxy.address())).await;
+    let clock = TestClock::default();
+    let operator = InProcess::start_with(client, &team.namespace, clock.clone(), LONG_DELAY).await;
+    team.declare("ci", json!({})).await;
+    let old = recorded_hash(&team.ready("ci").await);
+    clock.advance(MINUTE);
+    proxy.hold(Fault::at("PUT", "/apitokens/ci/status", Cut::Before));
+    team.request("ci", "now").await;
+    proxy.holds_the_request().await;
+    clock.advance(LONG_DELAY);
+    proxy.let_go();
+    team.announced("ci").await;
+    team.passed_by("ci").await;
+    assert_eq!(hash(&team.value("ci", "token").await), old, "nobody knows the new value for long");
+    clock.advance(LONG_DELAY);
+    team.nudge("ci").await;
+    team.rotated("ci", 1).await;
+    operator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -292,6 +320,23 @@ async fn after_a_leak_all_old_values_end_at_once() {
     assert_ne!(recorded_hash(&token), leaked);
     let secret = bed.team.secret("ci").await.unwrap();
     assert_eq!(secret.annotations().get(names::ENDED_ANNOTATION), Some(&leaked));
+    holds_its_token(&bed.team, "ci").await;
+    bed.operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leak_during_a_rotation_leads_to_one_more_and_ends_all_before_it() {
+    let bed = Bed::with_delay("leak-during", LONG_DELAY).await;
+    bed.team.declare("ci", with_overlap("24h")).await;
+    let first = recorded_hash(&bed.team.ready("ci").await);
+    bed.pass(MINUTE, "ci").await;
+    bed.team.request("ci", "as usual").await;
+    let second = pending_hash(&bed.team.announced("ci").await).unwrap();
+    bed.team.leaked("ci", "leaked").await;
+    bed.pass(LONG_DELAY, "ci").await;
+    let token = bed.team.rotated("ci", 2).await;
+    assert!(previous_hashes(&token).is_empty());
+    assert!(![first, second].contains(&recorded_hash(&token)));
     holds_its_token(&bed.team, "ci").await;
     bed.operator.stop().await;
 }
@@ -592,6 +637,31 @@ async fn what_is_applied_in_place_rotates_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_use_that_a_verifier_records_stays_and_causes_no_write() {
+    let bed = Bed::new("used").await;
+    bed.team.declare("ci", with_overlap("1h")).await;
+    bed.team.ready("ci").await;
+    bed.team.request("ci", "now").await;
+    let token = bed.team.rotated("ci", 1).await;
+    let used_at = Time(status(&token).last_rotation_at.unwrap().0 + SECOND);
+    let mut previous = status(&token).previous;
+    previous[0].last_used_at = Some(used_at.clone());
+    let since = bed.plane.audit().now();
+    bed.team
+        .change_status("ci", json!({ "token": { "lastUsedAt": used_at }, "previous": previous }))
+        .await;
+    let token = bed.team.passed_by("ci").await;
+    assert_eq!(status(&token).token.unwrap().last_used_at, Some(used_at));
+    assert_eq!(status(&token).previous, previous);
+    bed.operator.stop().await;
+    let writes = bed.plane.audit().writes(OPERATOR_USER, since);
+    let about_ci = writes
+        .iter()
+        .filter(|write| write.namespace == bed.team.namespace && write.name == "ci");
+    assert_eq!(about_ci.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotated_token_at_rest_is_not_written() {
     let bed = Bed::new("at-rest").await;
     bed.team.declare("ci", with_overlap("1h")).await;
@@ -604,8 +674,8 @@ async fn a_rotated_token_at_rest_is_not_written() {
         bed.pass(MINUTE, "ci").await;
     }
     bed.team.looked_at("ci").await;
+    bed.operator.stop().await;
     let writes = bed.plane.audit().writes(OPERATOR_USER, since);
     let ours: Vec<_> = writes.iter().filter(|write| write.namespace == bed.team.namespace).collect();
     assert_eq!(ours.len(), 1, "the new generation, and nothing before it: {ours:?}");
-    bed.operator.stop().await;
 }

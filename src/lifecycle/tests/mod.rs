@@ -1,6 +1,10 @@
 //! The decisions as a specification: situation, plan, why.
 
+mod adoption;
 mod histories;
+mod moving;
+mod remote;
+mod rotation;
 mod world;
 
 use std::sync::{
@@ -21,7 +25,7 @@ use super::{
 use crate::{
     api::{
         ApiToken, ApiTokenSpec, ApiTokenStatus, Duration, IssuerKind, IssuerRef, IssuerSpec,
-        api_token::{DesiredState, ObservedState, SecretDeletionPolicy},
+        api_token::{DesiredState, ObservedState, SecretDeletionPolicy, SuspendPolicy},
         conditions::{self, ConditionType},
         issuer::{BuiltinIssuer, IssuerPolicy},
         names,
@@ -195,6 +199,9 @@ fn take(observed: &mut Observed, step: Step) {
         Step::UpdateSecret { secret, changes, .. } => {
             observed.secret = stored(&secret);
             observed.repaired = changes;
+        }
+        Step::DeleteSecret(version) if version.name != super::secret::name(&observed.token) => {
+            observed.former_secret = ObservedSecret::Absent;
         }
         Step::DeleteSecret(_) => observed.secret = ObservedSecret::Absent,
         step => panic!("the test must say what {} leads to", step.name()),

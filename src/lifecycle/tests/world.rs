@@ -74,6 +74,8 @@ pub struct World {
     listed: Vec<ListedToken>,
     ledger: Vec<Orphan>,
     made: Vec<Made>,
+    /// Tokens that were replaced in place: an issuer does that once.
+    reset: BTreeSet<String>,
     /// Somebody took the value from consumers, and no new one has come yet.
     lost: bool,
     operators: [Operator; 2],
@@ -110,6 +112,7 @@ impl World {
             listed: Vec::new(),
             ledger: Vec::new(),
             made: Vec::new(),
+            reset: BTreeSet::new(),
             lost: false,
             operators: Default::default(),
             counter: 100,
@@ -281,6 +284,7 @@ impl World {
         let token = observed.token.clone();
         let before = token.status.clone().unwrap_or_default();
         let wrote = !observed.repaired.is_empty() && before != status || !super::same_but_for_foreign_changes(&before, &status);
+        self.operators[operator].polled_at = observed.polled_at;
         self.keep(operator, observed, Some(&status));
         if wrote {
             self.log.push(format!(
@@ -367,7 +371,6 @@ impl World {
             }
             Step::ListTokens => {
                 observed.sees(self.listed.clone(), self.now);
-                self.operators[operator].polled_at = Some(self.now);
                 Ok(())
             }
             Step::CreateToken | Step::ResetToken { .. } => {
@@ -503,6 +506,13 @@ impl World {
 
     fn make_at_issuer(&mut self, observed: &mut Observed, step: &Step) {
         let pending = observed.pending().unwrap().clone();
+        if let Step::ResetToken { base } = step
+            && !self.reset.insert(base.clone())
+        {
+            let reason = Reason::VendorRefused;
+            observed.failure = Some(failure(FailureKind::Permanent { reason }));
+            return;
+        }
         self.counter += 1;
         let id = format!("vendor-{}", self.counter);
         let mut made = self.make(observed, pending.attempt, id.clone());

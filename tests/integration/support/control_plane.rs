@@ -174,7 +174,12 @@ impl ControlPlane {
 
     /// A client with the identity and the rights of the chart's ServiceAccount.
     pub async fn operator(&self) -> Client {
-        let kubeconfig = self.operator_kubeconfig(None).await;
+        self.operator_by(None).await
+    }
+
+    /// The same, by way of another server where one is given.
+    pub async fn operator_by(&self, server: Option<&str>) -> Client {
+        let kubeconfig = self.operator_kubeconfig(server).await;
         Client::try_from(self.config(kubeconfig).await).unwrap()
     }
 

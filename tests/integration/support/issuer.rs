@@ -104,6 +104,7 @@ pub struct Held {
     pub account: Option<String>,
     pub state: ListedState,
     pub created_at: Timestamp,
+    pub was_reset: bool,
     pub ends_at: Option<Timestamp>,
 }
 
@@ -197,7 +198,7 @@ impl ScriptedIssuer {
 
     /// The tokens that work or are held back.
     pub fn live(&self) -> Vec<Held> {
-        let now = self.clock.now();
+        let now = self.now();
         let tokens = self.lock().tokens.clone();
         let lives = |token: &Held| token.state != ListedState::Revoked && token.ends_at.is_none_or(|end| end > now);
         tokens.into_iter().filter(lives).collect()
@@ -206,6 +207,12 @@ impl ScriptedIssuer {
     /// Their ids.
     pub fn live_ids(&self) -> Vec<String> {
         self.live().into_iter().map(|token| token.id).collect()
+    }
+
+    /// To the second, as issuers show times.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -257,19 +264,20 @@ impl ScriptedIssuer {
             description: request.description.clone(),
             account: request.account.clone(),
             state: ListedState::Active,
-            created_at: self.clock.now(),
+            created_at: self.now(),
+            was_reset: false,
             ends_at: request.expires_at.filter(|_| self.can.expiry),
         });
         state.tokens.last().unwrap()
     }
 
-    /// The new token has the name of the old one, with its own id behind it.
+    /// The new token has the name of the old one, with its own id behind it. The old one can't be
+    /// replaced once more.
     fn replace(&self, state: &mut State, id: &str, request: &TokenRequest) -> Result<IssuedToken, IssuerError> {
         let grace = self.can.reset.ok_or_else(|| refused("it can't reset"))?;
-        let now = self.clock.now();
-        let old = find(state, id).filter(|token| token.state == ListedState::Active && token.ends_at.is_none_or(|end| end > now));
-        let old = old.ok_or_else(|| refused("no such token"))?;
-        old.ends_at = Some(now + grace);
+        let old = find(state, id).filter(|token| token.state == ListedState::Active && !token.was_reset);
+        let old = old.ok_or_else(|| refused("it was reset before"))?;
+        (old.was_reset, old.ends_at) = (true, Some(self.now() + grace));
         let (name, account) = (old.name.clone().unwrap_or_default(), old.account.clone());
         let new = self.add(state, request).id.clone();
         let new = find(state, &new).ok_or_else(|| refused("no such token"))?;
@@ -324,7 +332,7 @@ impl Issuer for ScriptedIssuer {
 
     fn list<'a>(&'a self, request: &'a TokenRequest) -> BoxFuture<'a, Result<Vec<ListedToken>, IssuerError>> {
         let list = |state: &mut State| {
-            let now = self.clock.now();
+            let now = self.now();
             state.tokens.retain(|token| token.ends_at.is_none_or(|end| end > now));
             let of_the_account = state.tokens.iter().filter(|token| token.account == request.account);
             Ok(of_the_account.map(|token| self.shown(token)).collect())

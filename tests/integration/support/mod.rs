@@ -21,16 +21,27 @@ use tokio::time::{Instant, sleep};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks until there is an answer; says what it waited for when there is none in time.
-pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let answer = in_time(ask).await;
+    answer.unwrap_or_else(|| panic!("not in {DEADLINE:?}: {what}"))
+}
+
+/// Asks until there is an answer, or the time is over.
+pub async fn in_time<T, F>(mut ask: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,
 {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = ask().await {
-            return answer;
+            return Some(answer);
         }
-        assert!(Instant::now() < end, "not in {DEADLINE:?}: {what}");
+        if Instant::now() > end {
+            return None;
+        }
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -57,7 +68,8 @@ impl Bed {
     pub async fn with_delay(what: &str, propagation_delay: SignedDuration) -> Self {
         let plane = control_plane::shared();
         let namespace = plane.namespace(what).await;
-        let operator = operator::InProcess::start_with(plane, &namespace, clock::TestClock::default(), propagation_delay).await;
+        let operator =
+            operator::InProcess::start_with(plane.operator().await, &namespace, clock::TestClock::default(), propagation_delay).await;
         let team = tokens::Team::new(plane.admin().await, &namespace);
         Self { plane, team, operator }
     }
@@ -74,7 +86,7 @@ impl Bed {
         let clock = operator.clock.clone();
         operator.stop().await;
         clock.advance(time);
-        let operator = operator::InProcess::start_with(plane, &team.namespace, clock, operator::PROPAGATION_DELAY).await;
+        let operator = operator::InProcess::start_with(plane.operator().await, &team.namespace, clock, operator::PROPAGATION_DELAY).await;
         Self { plane, team, operator }
     }
 }

@@ -36,12 +36,11 @@ pub struct InProcess {
 impl InProcess {
     /// Starts it for one namespace and waits until it is ready.
     pub async fn start(plane: &ControlPlane, namespace: &str) -> Self {
-        Self::start_with(plane, namespace, TestClock::default(), PROPAGATION_DELAY).await
+        Self::start_with(plane.operator().await, namespace, TestClock::default(), PROPAGATION_DELAY).await
     }
 
-    /// Starts it with that clock and that time for verifiers.
-    pub async fn start_with(plane: &ControlPlane, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
-        let client = plane.operator().await;
+    /// Starts it with that way to the API server, that clock and that time for verifiers.
+    pub async fn start_with(client: Client, namespace: &str, clock: TestClock, propagation_delay: SignedDuration) -> Self {
         Self::begin(client, clock, Arc::new(KnownIssuers), settings(namespace, propagation_delay)).await
     }
 

@@ -70,6 +70,7 @@ struct Inner {
     upstream: Client,
     fault: Mutex<Option<Fault>>,
     held: Notify,
+    let_go: Notify,
 }
 
 impl Proxy {
@@ -81,6 +82,7 @@ impl Proxy {
             upstream,
             fault: Mutex::default(),
             held: Notify::new(),
+            let_go: Notify::new(),
         });
         let router = Router::new().fallback(pass).with_state(inner.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -95,6 +97,11 @@ impl Proxy {
     /// Where the operator is to connect to.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Lets the request go on that is held.
+    pub fn let_go(&self) {
+        self.inner.let_go.notify_one();
     }
 
     /// Waits until the request is held.
@@ -126,7 +133,7 @@ impl Inner {
 
     async fn hold(&self) {
         self.held.notify_one();
-        std::future::pending::<()>().await;
+        self.let_go.notified().await;
     }
 
     async fn forward(&self, request: Request) -> Response {

@@ -1,10 +1,14 @@
 //! What a test of an issuer that others run begins with.
 
+use std::sync::Arc;
+
 use apitoken_operator::{
     api::{ApiToken, TokenIssuer, conditions, conditions::ConditionType, issuer::Orphan, names},
-    issuers::Capabilities,
+    issuers::{Capabilities, Issuer as _},
 };
+use futures::{StreamExt, stream};
 use jiff::SignedDuration;
+use kube::Client;
 use serde_json::{Value, json};
 
 use super::{
@@ -17,8 +21,18 @@ use super::{
     wire::Wire,
 };
 
+/// As many operators as run beside each other in one test.
+const AT_ONCE: usize = 6;
 /// The name of the TokenIssuer.
 pub const ISSUER: &str = "vendor";
+
+/// Tries the rows of a table beside each other: each of them mostly waits.
+pub async fn for_each<R>(rows: impl IntoIterator<Item = R>, test: impl AsyncFn(R)) {
+    let test = &test;
+    stream::iter(rows)
+        .for_each_concurrent(AT_ONCE, |row| async move { test(row).await })
+        .await;
+}
 
 /// The shared control plane, a namespace with an issuer that others run, and the operator for it.
 pub struct Remote {
@@ -32,6 +46,8 @@ pub struct Remote {
     pub clock: TestClock,
     /// The way from the operator to the world.
     pub wire: Wire,
+    admin: Client,
+    upstream: Client,
     operator: InProcess,
 }
 
@@ -44,11 +60,22 @@ impl Remote {
     /// With fields of the TokenIssuer's spec.
     pub async fn with(what: &str, can: Capabilities, fields: Value) -> Self {
         let plane = control_plane::shared();
+        Self::reached_by(plane.admin().await, plane.operator().await, what, can, fields).await
+    }
+
+    /// Another one, reached by the same connections: a new one costs more than all that a test does.
+    pub async fn another(&self, what: &str) -> Self {
+        let can = self.issuer.capabilities();
+        Self::reached_by(self.admin.clone(), self.upstream.clone(), what, can, json!({})).await
+    }
+
+    async fn reached_by(admin: Client, upstream: Client, what: &str, can: Capabilities, fields: Value) -> Self {
+        let plane = control_plane::shared();
         let namespace = plane.namespace(what).await;
         let (clock, wire) = (TestClock::default(), Wire::default());
         let issuer = ScriptedIssuer::new(can, &clock);
-        let operator = start(plane, &namespace, &clock, &issuer, &wire).await;
-        let team = Team::new(plane.admin().await, &namespace);
+        let operator = start(&upstream, &namespace, &clock, &issuer, &wire).await;
+        let team = Team::new(admin.clone(), &namespace);
         team.issuer(ISSUER, issuer_spec(fields)).await;
         let remote = Self {
             plane,
@@ -56,6 +83,8 @@ impl Remote {
             issuer,
             clock,
             wire,
+            admin,
+            upstream,
             operator,
         };
         eventually("the issuer is ready", || async {
@@ -147,12 +176,17 @@ impl Remote {
         orphans.into_iter().map(|Orphan { id, reason, .. }| (id, reason)).collect()
     }
 
+    /// Starts another operator beside the first one.
+    pub async fn another_operator(&self) -> InProcess {
+        start(&self.upstream, &self.team.namespace, &self.clock, &self.issuer, &Wire::default()).await
+    }
+
     /// Ends the operator where it stands, and starts another one a while later.
     pub async fn crash(self, pause: SignedDuration) -> Self {
         self.operator.kill().await;
         self.clock.advance(pause);
         let wire = Wire::default();
-        let operator = start(self.plane, &self.team.namespace, &self.clock, &self.issuer, &wire).await;
+        let operator = start(&self.upstream, &self.team.namespace, &self.clock, &self.issuer, &wire).await;
         Self { operator, wire, ..self }
     }
 
@@ -162,9 +196,9 @@ impl Remote {
     }
 }
 
-async fn start(plane: &ControlPlane, namespace: &str, clock: &TestClock, issuer: &ScriptedIssuer, wire: &Wire) -> InProcess {
-    let client = wire.client(plane.operator().await);
-    InProcess::start_at(client, clock.clone(), std::sync::Arc::new(issuer.by(wire)), namespace).await
+async fn start(upstream: &Client, namespace: &str, clock: &TestClock, issuer: &ScriptedIssuer, wire: &Wire) -> InProcess {
+    let client = wire.client(upstream.clone());
+    InProcess::start_at(client, clock.clone(), Arc::new(issuer.by(wire)), namespace).await
 }
 
 /// The spec of an issuer that others run; every one of them opens the scripted one.

@@ -17,7 +17,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::eventually;
+use super::{eventually, in_time};
 
 /// One namespace as its team sees it.
 #[derive(Clone)]
@@ -187,6 +187,17 @@ impl Team {
         .await
     }
 
+    /// Waits until the operator has looked at the token, though it writes nothing: what was asked of it
+    /// later is done.
+    pub async fn passed_by(&self, name: &str) -> ApiToken {
+        self.nudge(name).await;
+        let witness = format!("witness-of-{name}");
+        self.declare(&witness, json!({})).await;
+        self.ready(&witness).await;
+        self.delete::<ApiToken>(&witness).await;
+        self.token(name).await
+    }
+
     /// Waits until Ready has that reason.
     pub async fn reason(&self, name: &str, reason: &str) -> ApiToken {
         self.until(name, reason, |token| reason_of(token, ConditionType::Ready) == reason)
@@ -195,8 +206,15 @@ impl Team {
 
     /// Waits until the ApiToken is as described.
     pub async fn until(&self, name: &str, what: &str, is_so: impl Fn(&ApiToken) -> bool) -> ApiToken {
-        let what = format!("ApiToken {}/{name}: {what}", self.namespace);
-        eventually(&what, || async { Some(self.token(name).await).filter(&is_so) }).await
+        let found = in_time(|| async { Some(self.token(name).await).filter(&is_so) }).await;
+        match found {
+            Some(token) => token,
+            None => panic!(
+                "ApiToken {}/{name} is not so in time: {what}; its status is {}",
+                self.namespace,
+                json!(self.token(name).await.status)
+            ),
+        }
     }
 
     /// The reasons of all Events about an ApiToken.
@@ -279,8 +297,7 @@ pub fn rotations(token: &ApiToken) -> i64 {
 
 /// Why it was rotated last.
 pub fn last_rotation_reason(token: &ApiToken) -> String {
-    let reason = &serde_json::to_value(token).unwrap()["status"]["lastRotationReason"];
-    reason.as_str().unwrap_or_default().to_owned()
+    status(token).last_rotation_reason.unwrap_or_default()
 }
 
 /// The hashes that are good while the token is active: of the current value, of an announced one,
