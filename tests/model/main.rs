@@ -13,11 +13,11 @@ mod world;
 use std::time::Instant;
 
 use apitoken_operator::issuers::Capabilities;
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use self::{
-    properties::{ACCEPTED, BARRIER, ONE_CURRENT},
-    world::{Planted, Setting},
+    properties::{ACCEPTED, BARRIER, EACH_REACHES, ONE_CURRENT},
+    world::{Action, Planted, Setting, World},
 };
 
 /// Set, the bounds are wider: see `make model`.
@@ -67,10 +67,16 @@ fn holds(can: Capabilities, narrow: &[Bounds], wide: &[Bounds]) {
         let checker = check(setting(can, *bounds), HasDiscoveries::AnyFailures);
         let (states, steps) = (checker.unique_state_count(), checker.state_count());
         println!("{bounds:?}: {states} states, {steps} steps, {:.0?}", started.elapsed());
-        for (name, path) in checker.discoveries() {
-            panic!("not so: {name}\n{path:#?}");
+        if let Some((name, path)) = checker.discoveries().into_iter().next() {
+            panic!("not so: {name}\n{}", shown(path));
         }
     }
+}
+
+/// A history, one action with the world after it at a time.
+fn shown(path: Path<World, Action>) -> String {
+    let steps = path.into_vec().into_iter();
+    steps.map(|(world, action)| format!("{world:?}\n-> {action:?}\n")).collect()
 }
 
 /// Whether the checker finds a history in which the property does not hold.
@@ -81,17 +87,17 @@ fn breaks(setting: Setting, property: &'static str) -> bool {
 
 #[test]
 fn a_token_of_the_builtin_issuer_rotates_whatever_fails() {
-    holds(Capabilities::BUILTIN, &[(1, 1, 0)], &[(2, 0, 0), (1, 1, 1), (2, 1, 0)]);
+    holds(Capabilities::BUILTIN, &[(1, 1, 0)], &[(1, 0, 1), (2, 1, 0)]);
 }
 
 #[test]
 fn a_token_of_an_issuer_that_others_run_rotates_whatever_fails() {
-    holds(REMOTE, &[(0, 1, 0), (1, 0, 0)], &[(1, 0, 1), (1, 1, 0), (2, 0, 0), (2, 1, 0)]);
+    holds(REMOTE, &[(0, 1, 0), (1, 0, 0)], &[(1, 0, 1), (2, 1, 0)]);
 }
 
 #[test]
 fn a_token_that_the_issuer_shows_again_rotates_whatever_fails() {
-    holds(READABLE, &[(0, 1, 0), (1, 0, 0)], &[(1, 0, 1), (1, 1, 0), (2, 0, 0), (2, 1, 0)]);
+    holds(READABLE, &[(0, 1, 0), (1, 0, 0)], &[(1, 0, 1), (2, 1, 0)]);
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn each_planted_bug_is_found() {
     let builtin = Capabilities::BUILTIN;
     for (planted, can, broken) in [
         (Planted::PromotesBeforeTheSecret, builtin, ACCEPTED),
-        (Planted::PromotesBeforeTheSecret, REMOTE, ACCEPTED),
+        (Planted::PromotesBeforeTheSecret, REMOTE, EACH_REACHES),
         (Planted::EndsTheOldFirst, REMOTE, ACCEPTED),
         (Planted::IgnoresConflicts, builtin, ACCEPTED),
         (Planted::IgnoresConflicts, REMOTE, ONE_CURRENT),
@@ -117,7 +123,7 @@ fn each_planted_bug_is_found() {
     ] {
         let planted_in = Setting {
             planted: Some(planted),
-            ..setting(can, (1, 0, 1))
+            ..setting(can, (1, 0, 0))
         };
         assert!(breaks(planted_in, broken), "{planted:?}, local {}", can.local);
     }

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Secret;
 use stateright::{Model, Property};
 
 use crate::{
-    kept::{Aged, Kept, Memo, OLDEST, age, older},
+    kept::{Kept, Memo, OLDEST, age, older},
     properties,
     sight::{Fault, Fresh, HAND_OVER, Look, Next, OTHERS_TURN, Seen, TICK, Token, Tokens, token_in},
 };
