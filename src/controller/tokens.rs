@@ -128,8 +128,9 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
     // Without a finalizer the object is gone already.
     let is_there = observed.token.metadata.deletion_timestamp.is_none() || !observed.token.finalizers().is_empty();
     if !unchanged && is_there {
-        writes::status(&observed.token, rest.status, context).await?;
+        let written = writes::status(&observed.token, rest.status, context).await;
         announced(observed, context);
+        written?;
     }
     // A look at the issuer counts once all that follows from it is done.
     if let (Some(at), Some(_)) = (observed.polled_at, &observed.view) {
@@ -152,14 +153,15 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
 }
 
 /// The time that verifiers get begins when the API server has taken the announcement, however long
-/// that took.
+/// that took; where its answer got lost, not before that is known.
 fn announced(observed: &Observed, context: &ScopedContext) {
     let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
     if let Some(fresh) = context.stores.fresh.take(uid) {
-        let now = context.shared.clock.now();
-        let announced_at = fresh.announced_at.unwrap_or_else(|| schedule::next_second(now));
+        let before = observed.pending().and_then(|pending| pending.hash.as_deref());
+        let is_new = before != Some(fresh.value.hash().as_str());
+        let now = schedule::next_second(context.shared.clock.now());
         let announced = IssuedToken {
-            announced_at: Some(announced_at),
+            announced_at: fresh.announced_at.filter(|_| !is_new).or(Some(now)),
             ..fresh
         };
         context.stores.fresh.keep(uid, announced);

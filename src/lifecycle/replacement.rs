@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{
-        api_token::{ObservedState, Pending, Verb},
+        api_token::{ObservedState, Pending, PreviousToken, Verb},
         bounds, names,
     },
     issuers::IssuedToken,
@@ -24,12 +24,17 @@ use crate::{
 
 /// How long somebody else's announced token may take to come, beyond the propagation delay.
 const OTHERS_TIME: SignedDuration = SignedDuration::from_secs(5);
+/// How long a value stays accepted over which another was announced.
+const OVERTAKEN_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// Decides for a token that needs another value; the cause is kept with the announcement.
 pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) -> Plan {
     if let Ok(issuer) = &observed.issuer
         && let Some(refusal) = checks::makes_none(issuer)
     {
+        if refusal.passing {
+            return Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME)));
+        }
         return live::refused(observed, ObservedState::Active, &refusal);
     }
     if observed.is_remote() {
@@ -37,7 +42,9 @@ pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) ->
     }
     match (intent::usable(observed), observed.pending()) {
         (Some(fresh), Some(announced)) if announced.hash.as_deref() == Some(&fresh.value.hash()) => {
-            let known_since = fresh.announced_at.unwrap_or(announced.started_at.0);
+            let known_since = fresh
+                .announced_at
+                .map_or(announced.started_at.0, |at| at.max(announced.started_at.0));
             let due = schedule::later(known_since, barrier(observed));
             if due > observed.now {
                 return Plan::unchanged(observed, Some(due));
@@ -86,6 +93,9 @@ fn next_issue(observed: &Observed) -> Timestamp {
 fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
     let mut draft = Draft::new(observed);
     let before = observed.pending();
+    if let Some(overtaken) = before.and_then(|before| overtaken(observed, before)) {
+        draft.push_previous(overtaken);
+    }
     draft.status.pending = Some(Pending {
         attempt: draft.next_attempt(),
         verb: Verb::Create,
@@ -107,6 +117,19 @@ fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
         observed.terms.propagation_delay
     };
     draft.rest(Some(schedule::later(observed.now, delay)))
+}
+
+/// An announced value that somebody else may be about to write: it stays accepted until the one that is
+/// announced over it is in the Secret.
+fn overtaken(observed: &Observed, before: &Pending) -> Option<PreviousToken> {
+    Some(PreviousToken {
+        id: Some(held::token_id(observed, before.attempt)),
+        hint: None,
+        hash: Some(before.hash.clone()?),
+        account: None,
+        revoke_at: Time(schedule::later(observed.now, OVERTAKEN_TIME)),
+        last_used_at: None,
+    })
 }
 
 /// A token of an issuer that others run: finalizer, view, intent, call, Secret.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{
         ApiTokenStatus,
-        api_token::{AvailableActions, ObservedState, Pending, SecretStatus, TokenStatus},
+        api_token::{AvailableActions, ObservedState, Pending, PreviousToken, SecretStatus, TokenStatus},
         bounds,
         conditions::{self, ConditionType, Reason},
         names,
@@ -244,10 +244,7 @@ impl<'a> Draft<'a> {
         let replaced = rotation::replaced(self.observed, before);
         let overlap = replaced.revoke_at.0.duration_since(self.observed.now);
         if self.observed.is_remote() || overlap.is_positive() {
-            self.status.previous.push(replaced);
-            self.status.previous.sort_by_key(|previous| previous.revoke_at.0);
-            let surplus = self.status.previous.len().saturating_sub(bounds::PREVIOUS);
-            self.status.previous.drain(..surplus);
+            self.push_previous(replaced);
         }
         self.status.rotations = Some(self.status.rotations.unwrap_or(0) + 1);
         self.status.last_rotation_at = Some(Time(self.observed.now));
@@ -261,6 +258,15 @@ impl<'a> Draft<'a> {
         ));
         self.notice(false, "Rotated", format!("{message}{}", says_overlap(&reason, overlap)));
         self.status.last_rotation_reason = Some(reason);
+    }
+
+    /// One more token that works on; the list is bounded, and the one that ends first goes.
+    pub fn push_previous(&mut self, previous: PreviousToken) {
+        let list = &mut self.status.previous;
+        list.push(previous);
+        list.sort_by_key(|previous| previous.revoke_at.0);
+        let surplus = list.len().saturating_sub(bounds::PREVIOUS);
+        list.drain(..surplus);
     }
 
     fn issued(&mut self, token: &TokenStatus) {

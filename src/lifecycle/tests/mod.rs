@@ -5,6 +5,7 @@ mod histories;
 mod moving;
 mod remote;
 mod rotation;
+mod states;
 mod world;
 
 use std::sync::{
