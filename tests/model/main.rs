@@ -139,18 +139,10 @@ fn an_operator_that_is_later_than_the_hand_over_breaks_consumers() {
 }
 
 #[test]
-fn an_operator_that_is_late_with_what_it_announced_breaks_consumers() {
-    for (broken, bounds) in [(ACCEPTED, (1, 0, 1)), (BARRIER, (1, 1, 0))] {
-        let within = setting(Capabilities::BUILTIN, bounds);
-        assert!(
-            breaks(
-                Setting {
-                    late_announcers: true,
-                    ..within
-                },
-                broken
-            ),
-            "{broken}"
-        );
-    }
+fn a_value_that_was_announced_over_is_replaced_within_a_minute_or_breaks_consumers() {
+    let within = setting(Capabilities::BUILTIN, (1, 0, 1));
+    assert!(
+        breaks(Setting { any_pace: true, ..within }, ACCEPTED),
+        "the Secret holds it for longer"
+    );
 }

@@ -35,8 +35,6 @@ pub const TIMEOUT: i64 = 5;
 pub const OVERLAP: i64 = TICK;
 /// From when on others may end what an attempt at the issuer made: `intent::hand_over`.
 pub const HAND_OVER: i64 = TIMEOUT + 10 + 15;
-/// From when on others may announce over an announcement: `replacement::others_turn`.
-pub const OTHERS_TURN: i64 = PROPAGATION + 5;
 
 const UID: &str = "0123456789ab-cdef";
 const CLUSTER: &str = "0123abcd";

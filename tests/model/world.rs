@@ -17,7 +17,7 @@ use stateright::{Model, Property};
 use crate::{
     kept::{Kept, Memo, OLDEST, age, older},
     properties,
-    sight::{Fault, Fresh, HAND_OVER, Look, Next, OTHERS_TURN, Seen, TICK, Token, Tokens, token_in},
+    sight::{Fault, Fresh, HAND_OVER, Look, Next, Seen, TICK, Token, Tokens, token_in},
 };
 
 /// What is checked.
@@ -32,9 +32,6 @@ pub struct Setting {
     pub most_attempts: i64,
     /// Whether the bounds on time that the design rests on may be broken.
     pub any_pace: bool,
-    /// Whether an operator of the built-in issuer may be late with a value that it announced, and count the
-    /// time of verifiers from before an announcement whose answer was lost.
-    pub late_announcers: bool,
     /// Whether time may pass, and others act, between a last look at the ApiToken and the call after it.
     pub slow_after_look: bool,
     /// What is wrong with the operators.
@@ -169,22 +166,12 @@ impl Setting {
                 Next::Rest { status, changed: false } => Some(status),
                 Next::Rest { status, .. } if self.is_stale(pass) => Some(status),
                 Next::WriteStatus(_) | Next::AddFinalizer if self.is_stale(pass) => None,
-                _ if self.is_too_late(pass) => {
-                    pass.seen.fresh = None;
-                    continue;
-                }
                 _ if self.looks_before(pass) && self.is_stale(pass) => None,
                 Next::Create if pass.age_of_attempt().is_none_or(|age| age > TIME_TO_CALL.as_secs()) => None,
                 _ => return,
             };
             world.operators[operator].end(self, written.as_deref());
         }
-    }
-
-    /// Whether it is others' turn to announce, where this is the operator that announced.
-    fn is_too_late(&self, pass: &Pass) -> bool {
-        let may_be = self.late_announcers || !self.can.local || pass.seen.fresh.is_none_or(|fresh| fresh.announced.is_none());
-        !may_be && pass.age_of_attempt().is_some_and(|age| age >= OTHERS_TURN)
     }
 
     /// Whether a last look at the ApiToken comes before the next step.
@@ -242,7 +229,8 @@ impl Setting {
     }
 
     fn may_tick(&self, world: &World) -> bool {
-        self.any_pace || world.operators.iter().all(|operator| self.has_time(operator))
+        let in_time = || !world.outlives_its_overlap() && world.operators.iter().all(|operator| self.has_time(operator));
+        self.any_pace || in_time()
     }
 
     /// Whether an operator keeps the bounds of the design if time passes now: its late call arrives,
@@ -263,6 +251,17 @@ impl Setting {
 }
 
 impl World {
+    /// Whether the Secret holds a value that was announced over and ends if time passes now: somebody goes
+    /// on before, within `replacement::OVERTAKEN_TIME`.
+    fn outlives_its_overlap(&self) -> bool {
+        let held = self.secret.as_deref().map(token_in);
+        let replaced_again = self.status.iter().filter(|status| status.pending.is_some());
+        let previous = replaced_again.flat_map(|status| &status.previous);
+        let ends = previous.filter(|previous| age(previous.revoke_at.0) + TICK >= 0);
+        let mut ending = ends.filter_map(|previous| previous.hash.as_deref());
+        ending.any(|hash| Some(Token::with_hash(hash)) == held)
+    }
+
     fn request(&mut self) {
         self.requests += 1;
         self.token_was_written(None);
@@ -399,12 +398,7 @@ impl World {
             self.token_was_written(Some(operator));
         }
         if last || answer != Answer::Done {
-            let operator = &mut self.operators[operator];
-            operator.end(setting, named);
-            let known = answer == Answer::Done || (answer == Answer::Lost && !setting.late_announcers);
-            if let (true, Some(fresh)) = (last && known, &mut operator.memory) {
-                fresh.announced.get_or_insert(0);
-            }
+            self.operators[operator].end(setting, named);
             return Some(());
         }
         let seen = &mut self.pass(operator).seen;
@@ -524,7 +518,8 @@ impl Pass {
 }
 
 impl Operator {
-    /// The pass ends, with what it decided to write: a token that no status names yet is remembered.
+    /// The pass ends, with the status that it decided on: a token that no status names yet is remembered,
+    /// and where it was just announced, since when.
     fn end(&mut self, setting: &Setting, written: Option<&ApiTokenStatus>) {
         let Some(pass) = self.pass.take() else { return };
         let Some(fresh) = pass.seen.fresh else { return };
@@ -536,6 +531,11 @@ impl Operator {
         if announced || (!setting.can.local && !named && !ended) {
             let mut fresh = fresh;
             fresh.grow_older(pass.lag);
+            let before = pass.seen.status.as_deref();
+            let is_new = !is_fresh(before.and_then(|status| status.pending.as_ref()?.hash.as_ref()));
+            if written.is_some_and(|written| before != Some(written)) {
+                fresh.announced = fresh.announced.filter(|_| !is_new).or(Some(0));
+            }
             self.memory = Some(fresh);
         }
     }
