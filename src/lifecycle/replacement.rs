@@ -24,8 +24,8 @@ use crate::{
 
 /// How long somebody else's announced token may take to come, beyond the propagation delay.
 const OTHERS_TIME: SignedDuration = SignedDuration::from_secs(5);
-/// How long a value stays accepted over which another was announced.
-const OVERTAKEN_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// How long a value stays accepted over which another was announced, if that other never comes.
+const OVERTAKEN_TIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// Decides for a token that needs another value; the cause is kept with the announcement.
 pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) -> Plan {
@@ -120,7 +120,7 @@ fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
 }
 
 /// An announced value that somebody else may be about to write: it stays accepted until the one that is
-/// announced over it is in the Secret.
+/// announced over it has become current.
 fn overtaken(observed: &Observed, before: &Pending) -> Option<PreviousToken> {
     Some(PreviousToken {
         id: Some(held::token_id(observed, before.attempt)),

@@ -240,6 +240,7 @@ impl<'a> Draft<'a> {
     }
 
     fn rotated(&mut self, before: &TokenStatus, token: &TokenStatus, attempt: Option<Pending>) {
+        self.status.previous.retain(|previous| !was_announced_after(previous, before));
         let (reason, request) = attempt.map_or((String::new(), None), |attempt| (attempt.reason, attempt.request));
         let replaced = rotation::replaced(self.observed, before);
         let overlap = replaced.revoke_at.0.duration_since(self.observed.now);
@@ -423,6 +424,14 @@ impl<'a> Draft<'a> {
 /// The number of the next try.
 pub fn next_attempt(status: Option<&ApiTokenStatus>) -> i64 {
     status.and_then(|status| status.attempts).unwrap_or(0) + 1
+}
+
+/// Whether a value of the built-in issuer was announced after `current` was made, and so never became
+/// current itself: ids end in the number of the try.
+fn was_announced_after(previous: &PreviousToken, current: &TokenStatus) -> bool {
+    let number = |id: &Option<String>| id.as_deref()?.rsplit_once('-')?.1.parse::<i64>().ok();
+    let both = number(&previous.id).zip(number(&current.id));
+    previous.hint.is_none() && both.is_some_and(|(previous, current)| previous > current)
 }
 
 /// A fingerprint of what can heal a failure beside a change of the spec: issuer, credential, request.

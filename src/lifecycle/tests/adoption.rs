@@ -72,6 +72,15 @@ fn what_speaks_against_taking_a_token_over() {
 }
 
 #[test]
+fn a_value_of_32_characters_is_long_enough() {
+    for (length, ready) in [(31, false), (32, true)] {
+        let mut observed = adopting(&"x".repeat(length));
+        run(&mut observed);
+        assert_eq!(observed.ready().0, ready, "{length}");
+    }
+}
+
+#[test]
 fn a_value_that_was_ended_is_not_taken_over_again() {
     let mut observed = adopting(VALUE);
     run(&mut observed);

@@ -891,6 +891,14 @@ fn what_stands_in_the_way_is_said_and_nothing_is_issued() {
             true,
         ),
         (
+            "AccountNotAllowed",
+            Box::new(|o| {
+                o.edit(|t| t.spec.account = Some("shop.ci".into()));
+                o.issuer_mut().capabilities.as_mut().unwrap().local = false;
+            }),
+            true,
+        ),
+        (
             "ScopeNotAllowed",
             Box::new(|o| {
                 o.edit(|t| t.spec.scopes = vec!["a".into()]);

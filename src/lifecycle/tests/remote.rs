@@ -555,15 +555,39 @@ fn an_adopted_token_is_taken_over_with_its_value_or_without() {
             ..PLAIN
         });
         observed.edit(|token| {
+            token.spec.account = Some("sa::ci".into());
             token.spec.adopt = Some(Adopt {
                 token_id: Some("theirs".into()),
                 secret_ref: None,
             })
         });
+        observed.issuer_mut().spec.policy = Some(IssuerPolicy {
+            allowed_accounts: Some(vec!["sa::ci".into()]),
+            ..Default::default()
+        });
         let mut tokens = vec![listed("theirs", "made by hand")];
         tokens[0].value = shown.then(|| value(9));
-        steps(&mut observed, &mut tokens);
+        tokens[0].created_at = Some(at("2029-01-01T00:00:00Z"));
+        tokens[0].expires_at = Some(at("2031-01-01T00:00:00Z"));
+        let done = steps(&mut observed, &mut tokens);
+        assert_eq!(
+            done.first().map(String::as_str),
+            Some("add_finalizer"),
+            "{why}: the object is held before the token is ours"
+        );
         assert_eq!(observed.ready(), ready, "{why}");
+        let token = observed.recorded().token.clone().unwrap();
+        assert_eq!(
+            (token.name.as_deref(), token.account.as_deref()),
+            (Some("made by hand"), Some("sa::ci")),
+            "{why}"
+        );
+        let time = |text: &str| Some(Time(at(text)));
+        assert_eq!(
+            (token.issued_at, token.expires_at),
+            (time("2029-01-01T00:00:00Z"), time("2031-01-01T00:00:00Z")),
+            "{why}"
+        );
         assert_eq!(observed.condition(ConditionType::SecretSynced).0, synced, "{why}");
         assert_eq!(observed.recorded().token.clone().unwrap().id.as_deref(), Some("theirs"), "{why}");
         assert_eq!(tokens.len(), 1, "{why}: never a second token");
@@ -580,6 +604,30 @@ fn an_adopted_token_is_taken_over_with_its_value_or_without() {
             "{why}: a rotation fills the Secret and ends the old one"
         );
         assert_ne!(tokens[0].id, "theirs", "{why}");
+    }
+}
+
+#[test]
+fn a_value_is_taken_over_where_the_issuer_shows_whose_it_is() {
+    for (why, held, ready) in [
+        ("it is the second", 9, (true, "Ready")),
+        ("it is none of them", 8, (false, "AdoptionFailed")),
+    ] {
+        let mut observed = at_issuer(Capabilities {
+            readable_value: true,
+            ..PLAIN
+        });
+        observed.edit(|token| token.spec.adopt = Some(Default::default()));
+        observed.adoptee = Adoptee::Found {
+            value: value(held),
+            belongs_to: None,
+        };
+        let mut tokens = vec![listed("first", "by hand"), listed("second", "by hand")];
+        (tokens[0].value, tokens[1].value) = (Some(value(7)), Some(value(9)));
+        steps(&mut observed, &mut tokens);
+        assert_eq!(observed.ready(), ready, "{why}");
+        let id = observed.recorded().token.clone().and_then(|token| token.id);
+        assert_eq!(id.as_deref(), ready.0.then_some("second"), "{why}");
     }
 }
 

@@ -364,6 +364,27 @@ fn an_overlap_ends_early_once_the_old_token_was_quiet() {
 }
 
 #[test]
+fn a_value_that_was_announced_over_is_accepted_until_another_is_current() {
+    let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, "10m"));
+    later(&mut observed, 60);
+    ask(&mut observed, "1", None);
+    run(&mut observed);
+    observed.fresh = None;
+    later(&mut observed, 60);
+    assert_eq!(
+        run(&mut observed),
+        ["issue"],
+        "the first announced value got lost with its operator"
+    );
+    let accepted: Vec<Option<String>> = observed.recorded().previous.iter().map(|previous| previous.hash.clone()).collect();
+    assert_eq!(accepted, [Some(value(2).hash())], "or another operator is about to write it");
+    later(&mut observed, 2);
+    run(&mut observed);
+    let ids: Vec<String> = previous(&observed).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, ["0123456789-1"], "only the replaced one works on");
+}
+
+#[test]
 fn a_short_overlap_of_a_planned_rotation_is_told() {
     for (overlap, told) in [("0s", true), ("59s", true), ("60s", false), ("10m", false)] {
         let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, overlap));
