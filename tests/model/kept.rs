@@ -19,6 +19,8 @@ use serde::Serialize;
 
 /// Seconds of a model's time. No decision asks whether something is older than this.
 pub const OLDEST: i64 = 30;
+/// What lies further ahead than this waits for no clock.
+const FAR_AWAY: i64 = 3600;
 /// What the clock shows in every frame: 2030-01-01.
 const NOW: i64 = 1_893_456_000;
 
@@ -155,8 +157,11 @@ fn moved(at: Timestamp, seconds: i64) -> Timestamp {
     ago(older(age(at), seconds))
 }
 
-/// A moment of which it is only asked whether it is over.
+/// A moment of which it is only asked whether it is over. One that is far away never comes nearer.
 fn over(at: Timestamp, seconds: i64) -> Timestamp {
+    if age(at) < -FAR_AWAY {
+        return ago(-2 * FAR_AWAY);
+    }
     let at = moved(at, seconds);
     if at <= now() { ago(OLDEST) } else { at }
 }

@@ -229,8 +229,7 @@ impl Setting {
     }
 
     fn may_tick(&self, world: &World) -> bool {
-        let in_time = || !world.outlives_its_overlap() && world.operators.iter().all(|operator| self.has_time(operator));
-        self.any_pace || in_time()
+        self.any_pace || world.operators.iter().all(|operator| self.has_time(operator))
     }
 
     /// Whether an operator keeps the bounds of the design if time passes now: its late call arrives,
@@ -251,17 +250,6 @@ impl Setting {
 }
 
 impl World {
-    /// Whether the Secret holds a value that was announced over and ends if time passes now: somebody goes
-    /// on before, within `replacement::OVERTAKEN_TIME`.
-    fn outlives_its_overlap(&self) -> bool {
-        let held = self.secret.as_deref().map(token_in);
-        let replaced_again = self.status.iter().filter(|status| status.pending.is_some());
-        let previous = replaced_again.flat_map(|status| &status.previous);
-        let ends = previous.filter(|previous| age(previous.revoke_at.0) + TICK >= 0);
-        let mut ending = ends.filter_map(|previous| previous.hash.as_deref());
-        ending.any(|hash| Some(Token::with_hash(hash)) == held)
-    }
-
     fn request(&mut self) {
         self.requests += 1;
         self.token_was_written(None);
