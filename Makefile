@@ -43,6 +43,10 @@ mutants: needs ## Change the lifecycle in hundreds of ways and see that its unit
 	tool=$$(hack/cargo-tool cargo-mutants 27.1.0) && \
 	PROPTEST_CASES=60 CARGO_TARGET_DIR=$(CURDIR)/$(mutants)/build "$$tool" mutants --file '$(files)' --output $(mutants)
 
+.PHONY: model
+model: needs ## Check the model of two operators within wider bounds than the tests do
+	APITOKEN_MODEL_WIDE=1 cargo test --locked --test model -- --nocapture --test-threads 1
+
 .PHONY: build
 build: needs ## Build the operator
 	cargo build --locked
