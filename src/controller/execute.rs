@@ -8,7 +8,7 @@ use super::{context::ScopedContext, gather, issuer_calls, ledger, tokens::PassEr
 use crate::{
     api::ApiTokenStatus,
     issuers::{IssuedToken, builtin},
-    lifecycle::{Failure, Observed, ObservedSecret, SecretVersion, Step, secret, token_id},
+    lifecycle::{Failure, Observed, Step, token_id},
     operations::metrics::Outcome,
 };
 
@@ -104,13 +104,13 @@ async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedC
             }
             let name = secret.object().name_any();
             let written = gather::access_to(&name, &token, context).replace(&secret).await?;
-            *place(observed, &name) = written;
+            *observed.secret_named(&name) = written;
             observed.repaired = changes;
         }
         Step::DeleteSecret(version) => {
-            let SecretVersion { name, .. } = version.clone();
+            let name = version.name.clone();
             let left = gather::access_to(&name, &token, context).delete(version).await?;
-            *place(observed, &name) = left;
+            *observed.secret_named(&name) = left;
         }
         Step::ReadFormerSecret => observed.former_secret = gather::read_former_secret(&token, context).await?,
         _ => {
@@ -119,15 +119,6 @@ async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedC
         }
     }
     Ok(())
-}
-
-/// Where a Secret of that name is kept: it is the declared one, or the one that it moves from.
-fn place<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedSecret {
-    if name == secret::name(&observed.token) {
-        &mut observed.secret
-    } else {
-        &mut observed.former_secret
-    }
 }
 
 /// Writes the status in the middle of a pass: what follows rests on it.

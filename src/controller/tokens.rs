@@ -168,18 +168,9 @@ fn announced(observed: &Observed, context: &ScopedContext) {
     }
 }
 
-/// A token that was made waits in memory until a status names it: one of an issuer that others run is
-/// else left behind there, one of the built-in issuer counts once it is announced.
+/// Keeps a token that was made, and that no status names yet, for the next pass.
 fn keep_fresh(observed: &mut Observed, rest: Option<&ApiTokenStatus>, context: &ScopedContext) {
-    let Some(fresh) = observed.fresh.take() else {
-        return;
-    };
-    let status = rest.or(observed.token.status.as_ref());
-    let hash = fresh.value.hash();
-    let announced = status.and_then(|status| status.pending.as_ref()?.hash.as_deref()) == Some(&hash);
-    let named = status.and_then(|status| status.token.as_ref()?.hash.as_deref()) == Some(&hash);
-    let ended = observed.view.is_some() && observed.listed(&fresh.id).is_none();
-    if announced || (observed.is_remote() && !named && !ended) {
+    if let Some(fresh) = lifecycle::take_waiting(observed, rest) {
         let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
         context.stores.fresh.keep(uid, fresh);
     }

@@ -8,7 +8,7 @@ use super::{
     held, live,
     observed::{Adoptee, FoundSecret, Observed},
     plan::{Plan, Step},
-    replacement, schedule, secret,
+    schedule, secret,
     status::Draft,
 };
 use crate::{
@@ -86,7 +86,7 @@ fn by_value(observed: &Observed, state: ObservedState, found: Option<&FoundSecre
 
 /// What must be there before the issuer's token is anybody's.
 fn look(observed: &Observed) -> Option<Step> {
-    if !replacement::is_held(observed) {
+    if !observed.is_held() {
         return Some(Step::AddFinalizer);
     }
     observed.view.is_none().then_some(Step::ListTokens)

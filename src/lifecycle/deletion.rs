@@ -10,7 +10,7 @@ use super::{
     intent, live,
     observed::Observed,
     plan::{Failure, FailureKind, Orphan, OrphanReason, Plan, Step},
-    remote, replacement, schedule,
+    remote, schedule,
     status::Draft,
 };
 use crate::{
@@ -26,7 +26,7 @@ const FEWEST_TRIES: i32 = 3;
 
 /// Decides for an object that is being deleted.
 pub fn decide(observed: &Observed) -> Plan {
-    if !replacement::is_held(observed) {
+    if !observed.is_held() {
         return spoken_of(observed);
     }
     let ledger_failed = observed.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Ledger);
@@ -68,8 +68,10 @@ pub fn end_all(observed: &Observed) -> Option<Plan> {
         return Some(Plan::Step(Step::EnterLedger(orphans)));
     }
     let is_ours = |token: &ListedToken| {
-        let previous = observed.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id));
-        previous || remote::is_current(observed, token) || remote::is_made_by_us(observed, token) || intent::may_have_made(observed, token)
+        observed.was_replaced(token)
+            || remote::is_current(observed, token)
+            || remote::is_made_by_us(observed, token)
+            || intent::may_have_made(observed, token)
     };
     if let Some(step) = remote::next_end(observed, view, is_ours) {
         return Some(Plan::Step(step));

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     api::{
+        ApiTokenStatus,
         api_token::{DesiredState, Pending, Verb},
         bounds,
         conditions::Reason,
@@ -51,8 +52,8 @@ fn hand_over(observed: &Observed, pending: &Pending) -> Timestamp {
 }
 
 /// The fresh token of the attempt that stands in the status.
-pub fn made<'a>(observed: &'a Observed, pending: &Pending) -> Option<&'a IssuedToken> {
-    observed.fresh.as_ref().filter(|fresh| fresh.attempt == pending.attempt)
+pub fn made(observed: &Observed) -> Option<&IssuedToken> {
+    observed.fresh.as_ref().filter(|fresh| is_attempt(observed, fresh))
 }
 
 /// Whether a fresh token is of the attempt that stands in the status.
@@ -69,6 +70,19 @@ pub fn usable(observed: &Observed) -> Option<&IssuedToken> {
     })
 }
 
+/// Takes out the token that was made and waits in memory until a status names it, at the end of a pass
+/// with that status, if it came to one. One of an issuer that others run is else left behind there, one
+/// of the built-in issuer counts once it is announced.
+pub fn take_waiting(observed: &mut Observed, status: Option<&ApiTokenStatus>) -> Option<IssuedToken> {
+    let fresh = observed.fresh.take()?;
+    let status = status.or(observed.status());
+    let hash = fresh.value.hash();
+    let announced = status.and_then(|status| status.pending.as_ref()?.hash.as_deref()) == Some(&hash);
+    let named = status.and_then(|status| status.token.as_ref()?.hash.as_deref()) == Some(&hash);
+    let ended = observed.view.is_some() && observed.listed(&fresh.id).is_none();
+    (announced || (observed.is_remote() && !named && !ended)).then_some(fresh)
+}
+
 /// Whether an attempt is still to be brought to its end: a token that is held back is not replaced.
 fn goes_on(observed: &Observed) -> bool {
     observed.token.spec.state == DesiredState::Active || observed.current().is_none()
@@ -82,7 +96,7 @@ pub fn is_unresolved(observed: &Observed) -> bool {
     if !goes_on(observed) {
         return true;
     }
-    observed.intent_in_hand != Some(pending.attempt) && (made(observed, pending).is_none() || last_write(observed, pending) < observed.now)
+    observed.intent_in_hand != Some(pending.attempt) && (made(observed).is_none() || last_write(observed, pending) < observed.now)
 }
 
 /// What becomes of an attempt of which nothing is known: its token is found and taken up, or it is
@@ -186,8 +200,7 @@ pub fn may_have_made(observed: &Observed, token: &ListedToken) -> bool {
 /// Whether the token was not there before the attempt, and nobody else accounts for it.
 fn is_new(observed: &Observed, pending: &Pending, token: &ListedToken) -> bool {
     let began = pending.started_at.0.checked_sub(VENDOR_CLOCK).unwrap_or(pending.started_at.0);
-    let known = observed.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id));
-    !known
+    !observed.was_replaced(token)
         && !observed.others_ids.contains(&token.id)
         && !pending.before.contains(&token_value::hash(token.id.as_bytes()))
         && token.created_at.is_none_or(|created| created >= began)

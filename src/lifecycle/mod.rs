@@ -37,7 +37,7 @@ pub mod template;
 mod tests;
 
 pub use held::token_id;
-pub use intent::TIME_TO_CALL;
+pub use intent::{TIME_TO_CALL, take_waiting};
 pub use observed::{Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Terms};
 pub use plan::{Failure, FailureKind, Notice, Orphan, OrphanReason, Plan, Rest, SecretVersion, Step};
 pub use status::same_but_for_foreign_changes;

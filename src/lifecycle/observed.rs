@@ -9,7 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use zeroize::Zeroize;
 
-use super::plan::{Failure, Orphan};
+use super::{
+    plan::{Failure, Orphan},
+    secret,
+};
 use crate::{
     api::{
         ApiToken, ApiTokenStatus, IssuerRef, IssuerSpec,
@@ -107,9 +110,28 @@ impl Observed {
     ///
     /// Where the issuer is not known any more, the finalizer tells.
     pub fn is_remote(&self) -> bool {
+        self.capabilities()
+            .map_or_else(|| self.is_held(), |capabilities| !capabilities.local)
+    }
+
+    /// Whether the ApiToken has our finalizer.
+    pub fn is_held(&self) -> bool {
         let finalizers = self.token.metadata.finalizers.as_deref().unwrap_or_default();
-        let held = || finalizers.iter().any(|finalizer| finalizer == names::FINALIZER);
-        self.capabilities().map_or_else(held, |capabilities| !capabilities.local)
+        finalizers.iter().any(|finalizer| finalizer == names::FINALIZER)
+    }
+
+    /// Whether the status names the token as one that was replaced.
+    pub fn was_replaced(&self, token: &ListedToken) -> bool {
+        self.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id))
+    }
+
+    /// Where the Secret of that name is kept: it is the declared one, or the one that a value moves from.
+    pub fn secret_named(&mut self, name: &str) -> &mut ObservedSecret {
+        if name == secret::name(&self.token) {
+            &mut self.secret
+        } else {
+            &mut self.former_secret
+        }
     }
 
     /// The token with that id, where the issuer was asked and shows it.

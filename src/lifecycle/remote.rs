@@ -99,8 +99,10 @@ fn clear(observed: &Observed, view: &[ListedToken]) -> Option<Step> {
 
 /// Whether a token of ours has no place: an attempt that was given up has made it.
 fn is_stray(observed: &Observed, token: &ListedToken) -> bool {
-    let known = observed.previous().iter().any(|previous| previous.id.as_deref() == Some(&token.id));
-    !known && !is_current(observed, token) && is_made_by_us(observed, token) && !intent::may_have_made(observed, token)
+    !observed.was_replaced(token)
+        && !is_current(observed, token)
+        && is_made_by_us(observed, token)
+        && !intent::may_have_made(observed, token)
 }
 
 /// Whether the token is the one that the status names.
@@ -126,10 +128,7 @@ fn next_switch(observed: &Observed, view: &[ListedToken], state: ObservedState) 
     if !observed.capabilities()?.suspend {
         return None;
     }
-    let counts = |token: &&ListedToken| {
-        let id = Some(token.id.as_str());
-        is_current(observed, token) || observed.previous().iter().any(|previous| previous.id.as_deref() == id)
-    };
+    let counts = |token: &&ListedToken| is_current(observed, token) || observed.was_replaced(token);
     view.iter().filter(counts).find_map(|token| match (state, token.state) {
         (ObservedState::Suspended, ListedState::Active) => Some(Step::SuspendToken { id: token.id.clone() }),
         (ObservedState::Active, ListedState::Suspended) => Some(Step::ActivateToken { id: token.id.clone() }),
@@ -151,10 +150,8 @@ fn update(observed: &Observed) -> Option<Step> {
     let current = observed.current()?;
     let id = current.id.as_ref().filter(|id| observed.listed(id).is_some())?;
     let spec = &observed.token.spec;
-    let named = |name: &String| name.starts_with(&declared_name(observed, current));
-    let differs = !current.name.as_ref().is_some_and(named)
-        || current.parameters_hash != secret::parameters_hash(&observed.token)
-        || spec.description.is_some();
+    let differs =
+        is_renamed(observed, current) || current.parameters_hash != secret::parameters_hash(&observed.token) || spec.description.is_some();
     let wanted = observed.capabilities()?.update && !observed.updated && !observed.is_of_this_generation() && differs;
     wanted.then(|| Step::UpdateToken {
         id: id.clone(),
@@ -169,6 +166,12 @@ pub fn declared_name(observed: &Observed, token: &TokenStatus) -> String {
         Some(marker) => marker.name(&display_name, bounds::DISPLAY_NAME),
         None => display_name,
     }
+}
+
+/// Whether the spec has another name for the token. A reset appends to it.
+fn is_renamed(observed: &Observed, token: &TokenStatus) -> bool {
+    let declared = declared_name(observed, token);
+    !token.name.as_ref().is_some_and(|name| name.starts_with(&declared))
 }
 
 /// Whether the issuer was asked and does not have the token any more.
@@ -186,9 +189,7 @@ pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
         return false;
     };
     let is_adopted = token.name.as_deref().and_then(Marker::in_name).is_none();
-    // A reset appends to the name.
-    let named = |name: &String| name.starts_with(&declared_name(observed, token));
-    let renamed = capabilities.names && !is_adopted && !token.name.as_ref().is_some_and(named);
+    let renamed = capabilities.names && !is_adopted && is_renamed(observed, token);
     let reparametrized = token.parameters_hash.is_some() && token.parameters_hash != secret::parameters_hash(&observed.token);
     let moved = observed.token.spec.account != token.account;
     let outlives = capabilities.expiry && ends_too_early(observed, token);

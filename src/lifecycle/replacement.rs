@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{
         api_token::{ObservedState, Pending, PreviousToken, Verb},
-        bounds, names,
+        bounds,
     },
     issuers::IssuedToken,
 };
@@ -144,7 +144,7 @@ pub fn at_issuer(observed: &Observed, state: ObservedState, found: Option<&Found
     if observed.issuer.as_ref().is_ok_and(|issuer| issuer.busy) {
         return Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME)));
     }
-    if !is_held(observed) {
+    if !observed.is_held() {
         return Plan::Step(Step::AddFinalizer);
     }
     match observed.view.as_deref() {
@@ -155,8 +155,8 @@ pub fn at_issuer(observed: &Observed, state: ObservedState, found: Option<&Found
 }
 
 fn attempted(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, pending: &Pending) -> Plan {
-    let taken_up = intent::found(observed).filter(|_| intent::made(observed, pending).is_none());
-    match intent::made(observed, pending).or(taken_up.as_ref()) {
+    let taken_up = intent::found(observed).filter(|_| intent::made(observed).is_none());
+    match intent::made(observed).or(taken_up.as_ref()) {
         Some(token) if taken_up.is_some() || intent::last_write(observed, pending) >= observed.now => {
             live::write(observed, state, &held::record(observed, token), &token.value, found)
         }
@@ -167,12 +167,6 @@ fn attempted(observed: &Observed, state: ObservedState, found: Option<&FoundSecr
         }),
         None => Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME))),
     }
-}
-
-/// Whether the ApiToken has our finalizer.
-pub fn is_held(observed: &Observed) -> bool {
-    let finalizers = observed.token.metadata.finalizers.as_deref().unwrap_or_default();
-    finalizers.iter().any(|finalizer| finalizer == names::FINALIZER)
 }
 
 /// The list of replaced tokens is bounded: the one that ends first makes room before another is made.

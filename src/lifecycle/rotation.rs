@@ -11,7 +11,7 @@ use crate::api::{
 };
 
 /// The jitter is at most this share of the time from issue to rotation, and at most an hour.
-const JITTER_SHARE: i64 = 10;
+const JITTER_SHARE: i32 = 10;
 const LONGEST_JITTER: SignedDuration = SignedDuration::from_hours(1);
 /// Consumers read a mounted Secret up to a minute late.
 pub const SHORT_OVERLAP: SignedDuration = SignedDuration::from_secs(60);
@@ -112,7 +112,7 @@ pub fn promised(spec: &ApiTokenSpec, issued_at: Timestamp) -> Option<(Timestamp,
 }
 
 fn jitter(span: SignedDuration, uid: &str) -> SignedDuration {
-    let most = (span / i32::try_from(JITTER_SHARE).unwrap_or(10)).min(LONGEST_JITTER).as_secs();
+    let most = (span / JITTER_SHARE).min(LONGEST_JITTER).as_secs();
     let spread = i64::from(crc32fast::hash(uid.as_bytes()));
     SignedDuration::from_secs(spread % most.saturating_add(1).max(1))
 }

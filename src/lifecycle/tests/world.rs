@@ -26,7 +26,8 @@ use crate::{
     },
     issuers::{Capabilities, IssuedToken, ListedState, ListedToken},
     lifecycle::{
-        Adoptee, Failure, FailureKind, FoundSecret, Notice, Observed, ObservedSecret, Orphan, Plan, Rest, Step, decide, secret, token_id,
+        Adoptee, Failure, FailureKind, FoundSecret, Notice, Observed, ObservedSecret, Orphan, Plan, Rest, Step, decide, secret,
+        take_waiting, token_id,
     },
     token_value,
 };
@@ -320,13 +321,7 @@ impl World {
 
     /// As the controller keeps a token that no status names yet.
     fn keep(&mut self, operator: usize, mut observed: Observed, status: Option<&ApiTokenStatus>) {
-        let Some(fresh) = observed.fresh.take() else { return };
-        let status = status.or(observed.token.status.as_ref());
-        let hash = fresh.value.hash();
-        let announced = status.and_then(|status| status.pending.as_ref()?.hash.as_deref()) == Some(&hash);
-        let named = status.and_then(|status| status.token.as_ref()?.hash.as_deref()) == Some(&hash);
-        let ended = observed.view.is_some() && observed.listed(&fresh.id).is_none();
-        if announced || (!self.capabilities.local && !named && !ended) {
+        if let Some(fresh) = take_waiting(&mut observed, status) {
             self.operators[operator].fresh = Some(fresh);
         }
     }
@@ -414,7 +409,7 @@ impl World {
                 let read = object.metadata.resource_version.clone();
                 let written = self.put_secret(object, Some(read.unwrap_or_default()));
                 observed.repaired = changes;
-                place(observed, &name, written);
+                *observed.secret_named(&name) = written;
                 Ok(())
             }
             Step::DeleteSecret(version) => {
@@ -423,7 +418,7 @@ impl World {
                     self.secrets.remove(&version.name);
                 }
                 let left = self.read_secret(&version.name);
-                place(observed, &version.name, left);
+                *observed.secret_named(&version.name) = left;
                 Ok(())
             }
             Step::ReadSecret => {
@@ -752,14 +747,6 @@ impl World {
         let live = self.listed.iter().filter(|token| token.state != ListedState::Revoked);
         let unknown = live.filter(|token| !known.contains(&token.id) && !self.ledger.iter().any(|orphan| orphan.id == token.id));
         unknown.map(|token| token.id.clone()).collect()
-    }
-}
-
-fn place(observed: &mut Observed, name: &str, secret: ObservedSecret) {
-    if name == secret::name(&observed.token) {
-        observed.secret = secret;
-    } else {
-        observed.former_secret = secret;
     }
 }
 
