@@ -138,14 +138,17 @@ async fn without_the_crds_it_says_how_to_get_them_and_with_them_it_serves_its_pr
     team.declare("ci", json!({})).await;
     team.ready("ci").await;
     assert!(program.get("/livez").await.unwrap().starts_with("HTTP/1.1 200"));
-    let metrics = program.get("/metrics").await.unwrap();
     for series in [
         "apitoken_tokens{state=\"Active\",issuer=\"ClusterTokenIssuer/builtin\"} 1",
         "apitoken_operations_total{operation=\"create_secret\",result=\"success\"} 1",
         "apitoken_reconciliations_total{result=\"success\"}",
         "apitoken_build_info{version=",
     ] {
-        assert!(metrics.contains(series), "{series} in {metrics}");
+        // The watch shows a token's new state a little after the API server does.
+        eventually(series, || async {
+            program.get("/metrics").await.filter(|metrics| metrics.contains(series))
+        })
+        .await;
     }
     let log = program.log();
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
