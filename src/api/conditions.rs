@@ -120,6 +120,14 @@ reasons! {
     CredentialNotFound,
     /// The vendor refuses the issuer's credential.
     CredentialRefused,
+    /// The issuer's credential lacks a right at the vendor.
+    CredentialNotPermitted,
+    /// The vendor does not know the account, or not for the issuer's credential.
+    AccountNotFound,
+    /// The vendor's certificate is not trusted.
+    CertificateRefused,
+    /// A namespaced issuer leads to an address that is not of the public internet.
+    AddressRefused,
     /// The issuer's `policy` forbids it.
     PolicyViolation(stalled),
     /// The issuer does not allow a scope or audience.

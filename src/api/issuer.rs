@@ -159,6 +159,44 @@ pub struct BuiltinIssuer {
     pub allowed_audiences: Option<Vec<String>>,
 }
 
+/// The one type that a spec has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum IssuerType<'a> {
+    /// Values are made by the operator itself.
+    Builtin(&'a BuiltinIssuer),
+    /// Mailtrap.
+    Mailtrap(&'a MailtrapIssuer),
+    /// Prefactor.
+    Prefactor(&'a PrefactorIssuer),
+    /// SoftwareOne Marketplace.
+    Softwareone(&'a SoftwareoneIssuer),
+    /// Wavefront.
+    Wavefront(&'a WavefrontIssuer),
+}
+
+impl IssuerSpec {
+    /// The type; nothing where the spec has none, which the API server refuses.
+    pub fn issuer_type(&self) -> Option<IssuerType<'_>> {
+        let builtin = self.builtin.as_ref().map(IssuerType::Builtin);
+        let mailtrap = self.mailtrap.as_ref().map(IssuerType::Mailtrap);
+        let prefactor = self.prefactor.as_ref().map(IssuerType::Prefactor);
+        let softwareone = self.softwareone.as_ref().map(IssuerType::Softwareone);
+        let wavefront = self.wavefront.as_ref().map(IssuerType::Wavefront);
+        builtin.or(mailtrap).or(prefactor).or(softwareone).or(wavefront)
+    }
+
+    /// Where the credential is by which a vendor is asked.
+    pub fn credentials_ref(&self) -> Option<&SecretKeyRef> {
+        match self.issuer_type()? {
+            IssuerType::Builtin(_) => None,
+            IssuerType::Mailtrap(issuer) => Some(&issuer.credentials_ref),
+            IssuerType::Prefactor(issuer) => Some(&issuer.credentials_ref),
+            IssuerType::Softwareone(issuer) => Some(&issuer.credentials_ref),
+            IssuerType::Wavefront(issuer) => Some(&issuer.credentials_ref),
+        }
+    }
+}
+
 /// A key of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 pub struct SecretKeyRef {

@@ -155,5 +155,6 @@ fn issue(observed: &Observed, attempt: i64) -> Result<IssuedToken, Failure> {
         issued_at: observed.now,
         announced_at: None,
         expires_at: None,
+        details: Default::default(),
     })
 }

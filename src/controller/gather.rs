@@ -16,7 +16,6 @@ use crate::{
         issuer::SecretKeyRef,
         names,
     },
-    issuers,
     lifecycle::{
         Adoptee, Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Terms, marker, schedule, secret,
     },
@@ -230,7 +229,7 @@ fn observed<K: kube::Resource>(
     status: Option<&IssuerStatus>,
     context: &ScopedContext,
 ) -> ObservedIssuer {
-    let capabilities = issuers::capabilities(context.shared.issuers.as_ref(), spec);
+    let capabilities = context.shared.issuers.capabilities(spec);
     let nameless = capabilities.is_some_and(|can| !can.local && !can.names);
     ObservedIssuer {
         reference: reference.clone(),

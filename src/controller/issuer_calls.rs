@@ -9,15 +9,26 @@ use tokio::time::timeout;
 use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
 use crate::{
     api::conditions::Reason,
-    issuers::{Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
+    issuers::{Access, Issuer, IssuerError, ListedState, ListedToken, Reach, TokenRequest, Verb},
     lifecycle::{Failure, FailureKind, Observed, Step, TIME_TO_CALL, schedule},
+    token_value::TokenValue,
 };
 
 impl From<IssuerError> for Failure {
     fn from(error: IssuerError) -> Self {
         let transient = |reason, retry_after| FailureKind::Transient { reason, retry_after };
         let kind = match &error {
-            IssuerError::Unavailable(_) => transient(Reason::VendorUnavailable, None),
+            IssuerError::Unreachable(_) | IssuerError::Unavailable(_) => transient(Reason::VendorUnavailable, None),
+            IssuerError::CertificateRefused(_) => transient(Reason::CertificateRefused, None),
+            IssuerError::AddressRefused => FailureKind::Permanent {
+                reason: Reason::AddressRefused,
+            },
+            IssuerError::NotPermitted(_) => FailureKind::Permanent {
+                reason: Reason::CredentialNotPermitted,
+            },
+            IssuerError::AccountNotFound => FailureKind::Permanent {
+                reason: Reason::AccountNotFound,
+            },
             IssuerError::RateLimited { retry_after } => transient(Reason::RateLimited, *retry_after),
             IssuerError::QuotaExceeded => transient(Reason::QuotaExceeded, None),
             IssuerError::Refused(_) => FailureKind::Permanent {
@@ -56,8 +67,13 @@ pub async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) 
 
 fn open(observed: &Observed, context: &ScopedContext) -> Result<Arc<dyn Issuer>, IssuerError> {
     let issuer = observed.issuer.as_ref().ok();
-    let opened = issuer.and_then(|issuer| context.shared.issuers.open(&issuer.spec));
-    opened.ok_or_else(|| IssuerError::Unavailable("it is not there".to_owned()))
+    let gone = || IssuerError::Unavailable("it is not there".to_owned());
+    let access = Access {
+        spec: &issuer.ok_or_else(gone)?.spec,
+        credential: TokenValue::new(""),
+        reach: Reach::Anywhere,
+    };
+    context.shared.issuers.open(access)?.ok_or_else(gone)
 }
 
 fn request(observed: &Observed) -> TokenRequest {

@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, names},
-    issuers,
     lifecycle::{
         issuer::{IssuerPlan, ObservedIssuerObject, decide},
         schedule,
@@ -125,7 +124,7 @@ async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContex
     };
     let plan = decide(&ObservedIssuerObject {
         metadata: issuer.meta(),
-        capabilities: issuers::capabilities(context.shared.issuers.as_ref(), issuer.common()),
+        capabilities: context.shared.issuers.capabilities(issuer.common()),
         status: issuer.status(),
         in_use: context.shared.stores.is_in_use(&reference, issuer.namespace().as_deref()),
         now: schedule::to_second(context.shared.clock.now()),

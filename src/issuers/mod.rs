@@ -11,7 +11,11 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{IssuerSpec, api_token::Parameters},
+    api::{
+        IssuerSpec,
+        api_token::{AvailableActions, Parameters},
+        issuer::IssuerType,
+    },
     token_value::TokenValue,
 };
 
@@ -71,6 +75,19 @@ pub struct IssuedToken {
     pub announced_at: Option<Timestamp>,
     /// When the issuer ends it by itself.
     pub expires_at: Option<Timestamp>,
+    /// What else the issuer tells of it.
+    pub details: TokenDetails,
+}
+
+/// What an issuer tells of a token, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenDetails {
+    /// Kind of the owning account, in the issuer's words.
+    pub account_type: Option<String>,
+    /// Who made the token, in the issuer's words.
+    pub created_by: Option<String>,
+    /// What the issuer lets be done with the token now, where it tells.
+    pub actions: Option<AvailableActions>,
 }
 
 /// A token as its issuer shows it.
@@ -92,6 +109,10 @@ pub struct ListedToken {
     pub expires_at: Option<Timestamp>,
     /// When it was last used, where the issuer tells.
     pub last_used_at: Option<Timestamp>,
+    /// Whether it can be what was asked for, by all that the issuer shows of it beside its name and time.
+    pub fits: bool,
+    /// What else the issuer tells of it.
+    pub details: TokenDetails,
 }
 
 /// Whether a token works, as its issuer shows it.
@@ -125,7 +146,18 @@ pub struct TokenRequest {
 /// Why an issuer did not do what it was asked. The texts hold no value, credential or address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
-    /// It can't be reached, or says that it can't now: nothing was done.
+    /// There is no connection to it: nothing was done.
+    #[error("the issuer can't be reached: {0}")]
+    Unreachable(String),
+    /// Its certificate is not trusted: nothing was done.
+    #[error("the issuer's certificate is not trusted: {0}; put the certificate of its authority into the issuer's caBundle")]
+    CertificateRefused(String),
+    /// Its address is not one that this issuer may have: nothing was done.
+    #[error(
+        "the issuer's address is inside the cluster's network: use a ClusterTokenIssuer, or run the operator with --allow-private-issuers"
+    )]
+    AddressRefused,
+    /// It says that it can't now: nothing was done.
     #[error("the issuer is not available: {0}")]
     Unavailable(String),
     /// It asks for fewer calls: nothing was done.
@@ -143,6 +175,12 @@ pub enum IssuerError {
     /// It does not accept the operator's credential.
     #[error("the issuer does not accept the credential: renew it in the Secret that the issuer's credentialsRef names")]
     CredentialRefused,
+    /// The credential has not the right.
+    #[error("the issuer's credential lacks a right: {0}")]
+    NotPermitted(String),
+    /// The account does not exist there, or not for this credential.
+    #[error("the issuer knows no such account: correct the account in the issuer's spec")]
+    AccountNotFound,
     /// The answer got lost: nobody knows whether it was done.
     #[error("the issuer's answer got lost: {0}")]
     OutcomeUnknown(String),
@@ -152,6 +190,8 @@ pub enum IssuerError {
 pub trait Issuer: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+    /// All tokens that the credential shows, of whatever account. Nothing changes by it, so that an issuer is checked by it too.
+    fn inventory(&self) -> BoxFuture<'_, Result<Vec<ListedToken>, IssuerError>>;
     /// All tokens of the account that `request` names.
     fn list<'a>(&'a self, request: &'a TokenRequest) -> BoxFuture<'a, Result<Vec<ListedToken>, IssuerError>>;
     /// Makes a token.
@@ -177,11 +217,34 @@ pub enum Verb {
     Delete,
 }
 
-/// How an issuer is reached by its spec.
+/// With what an issuer is reached.
+pub struct Access<'a> {
+    /// Its spec.
+    pub spec: &'a IssuerSpec,
+    /// What the operator proves itself with.
+    pub credential: TokenValue,
+    /// Which addresses it may have.
+    pub reach: Reach,
+}
+
+/// Which addresses an issuer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any, as whoever set the operator up decides.
+    Anywhere,
+    /// Those of the public internet: a tenant's issuer must not lead into the cluster.
+    Public,
+}
+
+/// How issuers are reached.
 pub trait Issuers: Send + Sync + 'static {
-    /// The issuer of that spec; nothing where this version knows no such type. The built-in one is
-    /// not reached: its tokens are made here.
-    fn open(&self, spec: &IssuerSpec) -> Option<Arc<dyn Issuer>>;
+    /// What the issuer of that spec can do.
+    fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities>;
+    /// The issuer of that spec; nothing for the built-in one, which is not reached: its tokens are made here.
+    ///
+    /// # Errors
+    /// Where the spec can't be used, such as a certificate that can't be read.
+    fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError>;
 }
 
 /// The issuers that this version knows.
@@ -189,15 +252,17 @@ pub trait Issuers: Send + Sync + 'static {
 pub struct KnownIssuers;
 
 impl Issuers for KnownIssuers {
-    fn open(&self, _: &IssuerSpec) -> Option<Arc<dyn Issuer>> {
-        None
+    fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
+        match spec.issuer_type()? {
+            IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
+            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+        }
     }
-}
 
-/// What the issuer of that spec can do; nothing where this version knows no such type.
-pub fn capabilities(issuers: &dyn Issuers, spec: &IssuerSpec) -> Option<Capabilities> {
-    match &spec.builtin {
-        Some(_) => Some(Capabilities::BUILTIN),
-        None => issuers.open(spec).map(|issuer| issuer.capabilities()),
+    fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
+        match access.spec.issuer_type() {
+            None | Some(IssuerType::Builtin(_)) => Ok(None),
+            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+        }
     }
 }

@@ -110,6 +110,7 @@ fn here(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, 
         issued_at: observed.now,
         announced_at: None,
         expires_at: None,
+        details: Default::default(),
     };
     take_over(observed, state, found, &adopted)
 }
@@ -131,6 +132,7 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
                 issued_at: listed.created_at.unwrap_or(observed.now),
                 announced_at: None,
                 expires_at: listed.expires_at,
+                details: Default::default(),
             };
             take_over(observed, state, found, &adopted)
         }

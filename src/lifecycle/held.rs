@@ -49,6 +49,7 @@ fn attempted_token(observed: &Observed, found: &FoundSecret, pending: &Pending) 
         issued_at: pending.started_at.0,
         announced_at: None,
         expires_at,
+        details: Default::default(),
     };
     if let Some(hash) = &pending.hash {
         let value = value_with_hash(observed, found, hash)?;
@@ -142,6 +143,7 @@ fn made_here(observed: &Observed, value: TokenValue) -> IssuedToken {
         issued_at: observed.now,
         announced_at: None,
         expires_at: None,
+        details: Default::default(),
     }
 }
 
@@ -157,6 +159,7 @@ fn left_at_issuer(observed: &Observed, found: &FoundSecret, value: TokenValue) -
         issued_at: observed.now,
         announced_at: None,
         expires_at: listed.expires_at,
+        details: Default::default(),
     })
 }
 

@@ -200,7 +200,8 @@ pub fn may_have_made(observed: &Observed, token: &ListedToken) -> bool {
 /// Whether the token was not there before the attempt, and nobody else accounts for it.
 fn is_new(observed: &Observed, pending: &Pending, token: &ListedToken) -> bool {
     let began = pending.started_at.0.checked_sub(VENDOR_CLOCK).unwrap_or(pending.started_at.0);
-    !observed.was_replaced(token)
+    token.fits
+        && !observed.was_replaced(token)
         && !observed.others_ids.contains(&token.id)
         && !pending.before.contains(&token_value::hash(token.id.as_bytes()))
         && token.created_at.is_none_or(|created| created >= began)
@@ -232,6 +233,7 @@ pub fn found(observed: &Observed) -> Option<IssuedToken> {
         issued_at: pending.started_at.0,
         announced_at: None,
         expires_at: token.expires_at,
+        details: token.details.clone(),
     })
 }
 

@@ -95,6 +95,8 @@ impl Token {
             expires_at: None,
             last_used_at: None,
             account: None,
+            fits: true,
+            details: Default::default(),
         }
     }
 }
@@ -336,6 +338,7 @@ impl Fresh {
             issued_at: ago(self.age),
             announced_at: self.announced.map(ago),
             expires_at: None,
+            details: Default::default(),
         }
     }
 }

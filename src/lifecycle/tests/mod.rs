@@ -194,6 +194,7 @@ fn take(observed: &mut Observed, step: Step) {
                 issued_at: observed.now,
                 announced_at: None,
                 expires_at: None,
+                details: Default::default(),
             });
         }
         Step::CreateSecret(secret) => observed.secret = stored(&secret),
@@ -1136,6 +1137,7 @@ fn two_operators_do_not_announce_over_each_other() {
         issued_at: second.now,
         announced_at: None,
         expires_at: None,
+        details: Default::default(),
     });
     let announced = first.recorded().pending.clone();
     assert!(run(&mut second).is_empty());

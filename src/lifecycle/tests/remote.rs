@@ -29,6 +29,8 @@ fn listed(id: &str, name: &str) -> ListedToken {
         created_at: None,
         expires_at: None,
         last_used_at: None,
+        fits: true,
+        details: Default::default(),
     }
 }
 
@@ -95,6 +97,7 @@ fn take_remote(observed: &mut Observed, step: Step, tokens: &mut Vec<ListedToken
                 issued_at: observed.now,
                 announced_at: None,
                 expires_at: None,
+                details: Default::default(),
             });
             tokens.push(made);
         }

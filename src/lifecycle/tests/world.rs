@@ -496,6 +496,7 @@ impl World {
             issued_at: observed.now,
             announced_at: None,
             expires_at: None,
+            details: Default::default(),
         }
     }
 
@@ -529,6 +530,8 @@ impl World {
             created_at: Some(self.now),
             expires_at: made.expires_at,
             last_used_at: None,
+            fits: true,
+            details: Default::default(),
         });
         observed.fresh = Some(made);
     }

@@ -9,7 +9,7 @@ use std::{
 use apitoken_operator::{
     api::IssuerSpec,
     controller::clock::Clock,
-    issuers::{Capabilities, IssuedToken, Issuer, IssuerError, Issuers, ListedState, ListedToken, TokenRequest, Verb},
+    issuers::{Access, Capabilities, IssuedToken, Issuer, IssuerError, Issuers, ListedState, ListedToken, TokenRequest, Verb},
     token_value::TokenValue,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -57,6 +57,7 @@ pub const NAMELESS: Capabilities = Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "they are the calls of the trait")]
 pub enum Call {
+    Inventory,
     List,
     Create,
     Reset,
@@ -295,6 +296,8 @@ impl ScriptedIssuer {
             created_at: Some(token.created_at),
             expires_at: token.ends_at,
             last_used_at: None,
+            fits: true,
+            details: Default::default(),
         }
     }
 }
@@ -312,6 +315,7 @@ fn issued(token: &Held, request: &TokenRequest) -> IssuedToken {
         issued_at: token.created_at,
         announced_at: None,
         expires_at: token.ends_at,
+        details: Default::default(),
     }
 }
 
@@ -320,14 +324,23 @@ fn refused(why: &str) -> IssuerError {
 }
 
 impl Issuers for ScriptedIssuer {
-    fn open(&self, spec: &IssuerSpec) -> Option<Arc<dyn Issuer>> {
-        spec.builtin.is_none().then(|| Arc::new(self.clone()) as Arc<dyn Issuer>)
+    fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
+        Some(spec.builtin.as_ref().map_or(self.can, |_| Capabilities::BUILTIN))
+    }
+
+    fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
+        Ok(access.spec.builtin.is_none().then(|| Arc::new(self.clone()) as Arc<dyn Issuer>))
     }
 }
 
 impl Issuer for ScriptedIssuer {
     fn capabilities(&self) -> Capabilities {
         self.can
+    }
+
+    fn inventory(&self) -> BoxFuture<'_, Result<Vec<ListedToken>, IssuerError>> {
+        let list = |state: &mut State| Ok(state.tokens.iter().map(|token| self.shown(token)).collect());
+        self.answer(Call::Inventory, None, list).boxed()
     }
 
     fn list<'a>(&'a self, request: &'a TokenRequest) -> BoxFuture<'a, Result<Vec<ListedToken>, IssuerError>> {
