@@ -378,10 +378,15 @@ pub struct IssuerStatus {
     /// What this issuer can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<IssuerCapabilities>,
+    /// Name of the Secret with the credential. It does not go while tokens may have to be ended with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::SUBDOMAIN))]
+    pub credential_secret: Option<String>,
     /// How many tokens the vendor has; absent for the built-in issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenCounts>,
-    /// Tokens at the vendor that no ApiToken accounts for any more, the first 100. Revoke them there, or set orphanPolicy to Revoke.
+    /// The ledger: tokens at the vendor that no ApiToken accounts for any more, the first 100. Revoke them there, or set orphanPolicy
+    /// to Revoke. Further ones stand in ConfigMaps in the operator's namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::ORPHANS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
@@ -437,6 +442,10 @@ pub struct Orphan {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TOKEN_NAME))]
     pub name: Option<String>,
+    /// Owning account; absent for the issuer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::TOKEN_NAME))]
+    pub account: Option<String>,
     /// `<namespace>/<name>` of the ApiToken that it was made for, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::LABEL + 1 + bounds::SUBDOMAIN))]

@@ -4,6 +4,7 @@
 //! Kubernetes: specs come in as plain data, values go out as [`crate::token_value::TokenValue`].
 
 pub mod builtin;
+pub mod observing;
 
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use crate::{
     },
     token_value::TokenValue,
 };
+
+/// How long one call to an issuer may take where its spec does not say.
+pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an issuer can do. Decisions depend on this and on nothing else about an issuer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,6 +150,9 @@ pub struct TokenRequest {
 /// Why an issuer did not do what it was asked. The texts hold no value, credential or address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
+    /// There is no credential to ask it with: nothing was done.
+    #[error("the issuer's credential is not there: {0}")]
+    CredentialMissing(String),
     /// There is no connection to it: nothing was done.
     #[error("the issuer can't be reached: {0}")]
     Unreachable(String),

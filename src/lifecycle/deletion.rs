@@ -129,11 +129,18 @@ fn let_go(observed: &Observed, orphans: Vec<Orphan>) -> Plan {
 
 /// All tokens that may be left.
 fn known(observed: &Observed, reason: OrphanReason) -> Vec<Orphan> {
-    let current = observed.current().map(|token| (token.id.clone(), token.name.clone()));
-    let previous = observed.previous().iter().map(|previous| (previous.id.clone(), None));
-    let fresh = observed.fresh.as_ref().map(|fresh| (Some(fresh.id.clone()), fresh.name.clone()));
-    let orphan = |(id, name): (Option<String>, Option<String>)| Some(Orphan { id: id?, name, reason });
-    let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).filter_map(orphan).collect();
+    let orphan = |id: String, name, account| Orphan { id, name, account, reason };
+    let current = observed
+        .current()
+        .and_then(|token| Some(orphan(token.id.clone()?, token.name.clone(), token.account.clone())));
+    let previous = observed.previous().iter();
+    let previous = previous.filter_map(|token| Some(orphan(token.id.clone()?, None, token.account.clone())));
+    let account = observed.pending().and_then(|pending| pending.account.clone());
+    let fresh = observed
+        .fresh
+        .as_ref()
+        .map(|fresh| orphan(fresh.id.clone(), fresh.name.clone(), account));
+    let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).collect();
     orphans.dedup_by(|a, b| a.id == b.id);
     orphans
 }

@@ -169,6 +169,7 @@ fn ambiguous(token: &ListedToken) -> Orphan {
     Orphan {
         id: token.id.clone(),
         name: token.name.clone(),
+        account: token.account.clone(),
         reason: OrphanReason::Ambiguous,
     }
 }

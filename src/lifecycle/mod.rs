@@ -31,6 +31,7 @@ mod rotation;
 pub mod schedule;
 pub mod secret;
 mod status;
+pub mod sweep;
 pub mod template;
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ pub fn is_current(observed: &Observed, token: &ListedToken) -> bool {
 /// Whether this ApiToken made it: by its marker, or by what this program remembers.
 pub fn is_made_by_us(observed: &Observed, token: &ListedToken) -> bool {
     let marked = token.name.as_deref().and_then(Marker::in_name);
-    let by_marker = marked.is_some_and(|marker| marker.cluster == observed.terms.cluster && marker.uid == short_uid(&observed.token));
+    let by_marker = marked.is_some_and(|marker| observed.terms.is_ours(&marker) && marker.uid == short_uid(&observed.token));
     by_marker || observed.fresh.as_ref().is_some_and(|fresh| fresh.id == token.id)
 }
 

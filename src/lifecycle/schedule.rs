@@ -59,7 +59,8 @@ pub fn failed_again(before: Option<&Failures>, seed: &str, now: Timestamp) -> Fa
     }
 }
 
-fn pause(count: i32, seed: &str) -> SignedDuration {
+/// How long to wait after so many failures in a row.
+pub fn pause(count: i32, seed: &str) -> SignedDuration {
     let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(0).min(16);
     let full = FIRST_PAUSE
         .as_millis()
@@ -69,6 +70,12 @@ fn pause(count: i32, seed: &str) -> SignedDuration {
     let shortened = full - full * jitter / 1000;
     // Times in a status are whole seconds: less than one would be a try at once.
     SignedDuration::from_secs(i64::try_from(shortened.div_euclid(1000)).unwrap_or(300).max(1))
+}
+
+/// A part of `span`, another one for each seed.
+pub fn spread(span: SignedDuration, seed: &str) -> SignedDuration {
+    let spread = i64::from(crc32fast::hash(seed.as_bytes()));
+    SignedDuration::from_secs(spread % span.as_secs().saturating_add(1).max(1))
 }
 
 /// Where the token is to be brought.

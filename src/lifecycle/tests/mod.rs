@@ -71,6 +71,7 @@ fn situation() -> Observed {
                 ..Default::default()
             },
             capabilities: Some(Capabilities::BUILTIN),
+            generation: Some(1),
             version: "1".into(),
             timeout: SignedDuration::from_secs(30),
             readiness: IssuerReadiness::Ready,
@@ -95,6 +96,7 @@ fn situation() -> Observed {
         failure: None,
         terms: Terms {
             cluster: "0123abcd".into(),
+            former_clusters: Vec::new(),
             propagation_delay: SignedDuration::from_secs(2),
             poll_interval: SignedDuration::from_mins(10),
             revoke_deadline: SignedDuration::from_mins(15),

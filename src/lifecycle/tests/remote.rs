@@ -498,6 +498,7 @@ fn a_token_that_can_not_be_ended_goes_to_the_ledger_after_the_deadline() {
         panic!("not written down")
     };
     let expected = Orphan {
+        account: None,
         id: "id-1".into(),
         name: Some("shop.ci k8s-0123abcd-0123456789-1".into()),
         reason: OrphanReason::NotRevoked,

@@ -166,7 +166,7 @@ impl ScriptedIssuer {
     /// The calls so far but those that list, such as `create`, `delete tok-1`.
     pub fn calls(&self) -> Vec<String> {
         let calls = self.lock().calls.clone();
-        calls.into_iter().filter(|call| call != "list").collect()
+        calls.into_iter().filter(|call| call != "list" && call != "inventory").collect()
     }
 
     /// How often it was called, for whatever.

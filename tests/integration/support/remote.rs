@@ -76,6 +76,7 @@ impl Remote {
         let issuer = ScriptedIssuer::new(can, &clock);
         let operator = start(&upstream, &namespace, &clock, &issuer, &wire).await;
         let team = Team::new(admin.clone(), &namespace);
+        team.credential("vendor", "vendor-credential").await;
         team.issuer(ISSUER, issuer_spec(fields)).await;
         let remote = Self {
             plane,
