@@ -185,6 +185,17 @@ impl IssuerSpec {
         builtin.or(mailtrap).or(prefactor).or(softwareone).or(wavefront)
     }
 
+    /// The account at a vendor in which tokens are made unless an ApiToken says otherwise, where the spec names it.
+    pub fn own_account(&self) -> Option<&str> {
+        match self.issuer_type()? {
+            IssuerType::Builtin(_) => None,
+            IssuerType::Mailtrap(issuer) => issuer.account_id.as_deref(),
+            IssuerType::Prefactor(issuer) => issuer.account_id.as_deref(),
+            IssuerType::Softwareone(issuer) => Some(&issuer.account),
+            IssuerType::Wavefront(issuer) => issuer.service_account.as_deref(),
+        }
+    }
+
     /// Where the credential is by which a vendor is asked.
     pub fn credentials_ref(&self) -> Option<&SecretKeyRef> {
         match self.issuer_type()? {

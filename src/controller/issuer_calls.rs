@@ -152,6 +152,8 @@ fn ends(verb: Verb) -> bool {
 fn show(view: &mut [ListedToken], id: &str, state: ListedState) {
     for token in view.iter_mut().filter(|token| token.id == id) {
         token.state = state;
+        // What can be done with it was told of the state before.
+        token.details.actions = None;
     }
 }
 

@@ -219,6 +219,10 @@ impl<'a, K: Issuer> Pass<'a, K> {
         if let Some(status) = status {
             self.write_status(*status).await?;
         }
+        // A look counts once all that follows from it is done.
+        if let Some(look) = self.facts.last_look.take() {
+            self.context.looks.keep(&self.issuer.uid().unwrap_or_default(), look);
+        }
         let now = self.context.shared.clock.now();
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
         Ok(match look_again_at {
@@ -313,7 +317,6 @@ impl<'a, K: Issuer> Pass<'a, K> {
         self.facts.version = connections::version(&self.id, self.issuer.common(), self.issuer.meta().generation, shared);
         if let Some(last) = self.facts.last_look.as_mut().filter(|last| last.version == before) {
             last.version.clone_from(&self.facts.version);
-            self.context.looks.keep(&self.issuer.uid().unwrap_or_default(), last.clone());
         }
         Ok(())
     }
@@ -325,7 +328,6 @@ impl<'a, K: Issuer> Pass<'a, K> {
         let now = schedule::to_second(self.context.shared.clock.now());
         let error = seen.as_ref().err().cloned();
         let look = Look::followed_by(self.facts.last_look.as_ref(), self.facts.version.clone(), error, now);
-        self.context.looks.keep(&self.issuer.uid().unwrap_or_default(), look.clone());
         self.facts.last_look = Some(look);
         self.facts.now = now;
         self.facts.book = book;

@@ -247,7 +247,12 @@ impl Stores {
             let in_reach = id.namespace.is_empty() || token.meta().namespace.as_ref() == Some(&id.namespace);
             let status = token.0.as_ref().ok().and_then(|token| token.status.as_ref());
             let of_it = status.filter(|status| in_reach && status.issuer_ref.as_ref() == Some(&id.reference));
-            holdings.ids.extend(of_it.into_iter().flat_map(known_ids).map(str::to_owned));
+            let ids = if token.meta().deletion_timestamp.is_some() {
+                &mut holdings.going
+            } else {
+                &mut holdings.ids
+            };
+            ids.extend(of_it.into_iter().flat_map(known_ids).map(str::to_owned));
         }
         holdings
     }

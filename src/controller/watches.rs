@@ -229,7 +229,7 @@ impl Announcer {
             Event::Apply(token) => {
                 if let Ok(token) = &token.0 {
                     stores.claims.insert(token);
-                    self.issuer_of(token).await;
+                    self.issuer_of(token, false).await;
                 }
                 if !stores.recent_tokens.delivered(token.meta()) {
                     self.tell_token(at, ObjectRef::from_obj(&token)).await;
@@ -246,7 +246,7 @@ impl Announcer {
                 if let Ok(token) = &token.0 {
                     self.claimants(at, &token.namespace().unwrap_or_default(), crate::lifecycle::secret::name(token))
                         .await;
-                    self.issuer_of(token).await;
+                    self.issuer_of(token, true).await;
                 }
             }
             Event::InitDone => {
@@ -367,28 +367,24 @@ impl Announcer {
         self.stores.cluster_issuers.find(selects).is_some()
     }
 
-    /// An issuer is told of its tokens only while that matters to it: to be held, or to be let go.
-    async fn issuer_of(&self, token: &ApiToken) {
+    /// An issuer is told of a token where that may matter to it: to be held, or to be let go.
+    async fn issuer_of(&self, token: &ApiToken, goes: bool) {
         let Ok(reference) = self.stores.issuer_of(token) else { return };
         let namespace = token.namespace().unwrap_or_default();
         match reference.kind {
             IssuerKind::ClusterTokenIssuer => {
-                let issuer = self
-                    .stores
-                    .cluster_issuer(&reference.name)
-                    .filter(|issuer| wants_to_know(issuer.as_ref()));
-                if let Some(issuer) = issuer {
-                    self.tell_cluster_issuer(ObjectRef::from_obj(issuer.as_ref())).await;
+                let issuer = self.stores.cluster_issuer(&reference.name);
+                let is_told = |read: &ClusterTokenIssuer| wants_to_know(read) || (goes && read.spec.common.credentials_ref().is_some());
+                if issuer.is_some_and(|issuer| issuer.0.as_ref().is_ok_and(is_told)) {
+                    self.tell_cluster_issuer(ObjectRef::new(&reference.name)).await;
                 }
             }
             IssuerKind::TokenIssuer => {
-                let issuer = self
-                    .stores
-                    .issuer(&namespace, &reference.name)
-                    .filter(|issuer| wants_to_know(issuer.as_ref()));
-                for (at, _) in self.stores.scopes_of(&namespace) {
-                    if let Some(issuer) = &issuer {
-                        self.tell_issuer(at, ObjectRef::from_obj(issuer.as_ref())).await;
+                let issuer = self.stores.issuer(&namespace, &reference.name);
+                let is_told = |read: &TokenIssuer| wants_to_know(read) || (goes && read.spec.common.credentials_ref().is_some());
+                if issuer.is_some_and(|issuer| issuer.0.as_ref().is_ok_and(is_told)) {
+                    for (at, _) in self.stores.scopes_of(&namespace) {
+                        self.tell_issuer(at, ObjectRef::new(&reference.name).within(&namespace)).await;
                     }
                 }
             }

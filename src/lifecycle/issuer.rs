@@ -325,10 +325,8 @@ fn clear(observed: &ObservedIssuerObject<'_>) -> Option<IssuerStep> {
         return Some(IssuerStep::Confirm(strays));
     }
     let ledger = ledger(observed, view);
-    if let Some(orphan) = ledger
-        .iter()
-        .find(|entry| !facts.resisting.contains(&entry.id) && fate(observed, view, entry) == Fate::Ends)
-    {
+    let ends = |entry: &&issuer::Orphan| !facts.resisting.contains(&entry.id) && fate(observed, view, entry) == Fate::Ends;
+    if let Some(orphan) = ledger.iter().chain(&facts.book).find(ends) {
         return Some(IssuerStep::End {
             orphan: orphan.clone(),
             verb: verb(observed, view, orphan),
@@ -358,7 +356,13 @@ fn ledger(observed: &ObservedIssuerObject<'_>, view: &[ListedToken]) -> Vec<issu
 }
 
 fn fate(observed: &ObservedIssuerObject<'_>, view: &[ListedToken], entry: &issuer::Orphan) -> Fate {
-    sweep::fate(entry, view, &observed.facts.holdings, observed.spec.orphan_policy)
+    sweep::fate(
+        entry,
+        view,
+        &observed.facts.holdings,
+        observed.spec.orphan_policy,
+        observed.facts.now,
+    )
 }
 
 /// How a token of the ledger is ended.
@@ -452,7 +456,7 @@ fn readiness(observed: &ObservedIssuerObject<'_>) -> (Reason, String) {
 fn counts(observed: &ObservedIssuerObject<'_>, view: &[ListedToken]) -> TokenCounts {
     let facts = observed.facts;
     let live: Vec<&ListedToken> = view.iter().filter(|token| token.state != ListedState::Revoked).collect();
-    let managed = live.iter().filter(|token| facts.holdings.ids.contains(&token.id)).count();
+    let managed = live.iter().filter(|token| facts.holdings.accounts_for(&token.id)).count();
     let tells = facts.capabilities.is_some_and(|can| can.last_used);
     let inactive = live.iter().filter(|token| tells && is_inactive(token, facts.now)).count();
     let bounded = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);

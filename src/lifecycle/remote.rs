@@ -202,7 +202,10 @@ fn ends_too_early(observed: &Observed, token: &TokenStatus) -> bool {
         return false;
     };
     let issued_at = token.issued_at.as_ref().map(|Time(at)| *at);
-    schedule::end(&observed.token.spec, issued_at).is_none_or(|declared| declared > *issuer_ends)
+    schedule::end(&observed.token.spec, issued_at).is_none_or(|declared| {
+        let nonce = intent::longest_nonce(observed, declared, issued_at.unwrap_or(observed.now));
+        declared > schedule::later(*issuer_ends, nonce)
+    })
 }
 
 /// Whether a lost value can be had without another token.

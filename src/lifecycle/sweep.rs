@@ -4,29 +4,45 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{
     marker::Marker,
     observed::Terms,
     plan::{Orphan, OrphanReason},
+    schedule,
 };
 use crate::{
     api::issuer::{self, OrphanPolicy},
     issuers::{ListedState, ListedToken},
 };
 
+/// What ApiTokens show of an entry younger than this may be older than the entry.
+const SETTLED: SignedDuration = SignedDuration::from_mins(1);
+
 /// What the ApiTokens of the cluster account for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Ids of the tokens that ApiTokens have or had.
     pub ids: BTreeSet<String>,
+    /// The same of ApiTokens that are being deleted, and may have written them down already.
+    pub going: BTreeSet<String>,
     /// The part of each ApiToken's uid that stands in markers.
     pub uids: BTreeSet<String>,
+}
+
+impl Holdings {
+    /// Whether an ApiToken has or had the token.
+    pub fn accounts_for(&self, id: &str) -> bool {
+        self.ids.contains(id) || self.going.contains(id)
+    }
 }
 
 /// Tokens that bear our marker, and whose ApiToken is gone.
 pub fn strays(view: &[ListedToken], holdings: &Holdings, terms: &Terms) -> Vec<Orphan> {
     let live = view.iter().filter(|token| token.state != ListedState::Revoked);
-    live.filter(|token| !holdings.ids.contains(&token.id))
+    live.filter(|token| !holdings.ids.contains(&token.id) && !holdings.going.contains(&token.id))
         .filter(|token| is_ours(token, holdings, terms))
         .map(found)
         .collect()
@@ -58,10 +74,18 @@ pub enum Fate {
 }
 
 /// What becomes of an entry, by what the issuer shows.
-pub fn fate(entry: &issuer::Orphan, view: &[ListedToken], holdings: &Holdings, policy: OrphanPolicy) -> Fate {
-    let lives = view.iter().any(|token| token.id == entry.id && token.state != ListedState::Revoked);
-    if !lives || holdings.ids.contains(&entry.id) {
+pub fn fate(entry: &issuer::Orphan, view: &[ListedToken], holdings: &Holdings, policy: OrphanPolicy, now: Timestamp) -> Fate {
+    let is_it = |token: &&ListedToken| token.id == entry.id && token.state != ListedState::Revoked;
+    if !view.iter().any(|token| is_it(&token)) {
         return Fate::Leaves;
+    }
+    if holdings.ids.contains(&entry.id) {
+        let Time(since) = &entry.since;
+        return if schedule::later(*since, SETTLED) <= now {
+            Fate::Leaves
+        } else {
+            Fate::Stays
+        };
     }
     match (OrphanReason::named(&entry.reason), policy) {
         (Some(OrphanReason::NotRevoked), _) | (Some(OrphanReason::Found), OrphanPolicy::Revoke) => Fate::Ends,
@@ -71,9 +95,6 @@ pub fn fate(entry: &issuer::Orphan, view: &[ListedToken], holdings: &Holdings, p
 
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, Timestamp};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
 
     fn terms() -> Terms {
@@ -90,6 +111,7 @@ mod tests {
     fn holdings() -> Holdings {
         Holdings {
             ids: ["held".to_owned()].into(),
+            going: ["going".to_owned()].into(),
             uids: ["aaaaaaaaaa".to_owned()].into(),
         }
     }
@@ -131,6 +153,13 @@ mod tests {
                 false,
                 "its object lives and looks after it",
             ),
+            (
+                "going",
+                Some("ci k8s-0123abcd-bbbbbbbbbb-1"),
+                Active,
+                false,
+                "its object looks after it to the end",
+            ),
             ("t", Some("ci k8s-77777777-bbbbbbbbbb-1"), Active, false, "of another cluster"),
             ("t", Some("somebody's"), Active, false, "not ours"),
             ("t", None, Active, false, "nobody can tell"),
@@ -149,7 +178,9 @@ mod tests {
             listed("lives", None, ListedState::Active),
             listed("ended", None, ListedState::Revoked),
             listed("held", None, ListedState::Active),
+            listed("going", None, ListedState::Active),
         ];
+        let settled = Timestamp::UNIX_EPOCH + SETTLED;
         for (id, reason, policy, expected, why) in [
             ("lives", "NotRevoked", Report, Ends, "its end was declared"),
             ("lives", "Found", Report, Stays, "only told of"),
@@ -160,6 +191,7 @@ mod tests {
             ("ended", "Retained", Report, Leaves, "somebody ended it"),
             ("gone", "NotRevoked", Report, Leaves, "somebody removed it"),
             ("held", "NotRevoked", Revoke, Leaves, "an ApiToken took it over"),
+            ("going", "Retained", Revoke, Stays, "its ApiToken goes and has just written it down"),
         ] {
             let entry = issuer::Orphan {
                 id: id.into(),
@@ -169,7 +201,13 @@ mod tests {
                 reason: reason.into(),
                 since: Time(Timestamp::UNIX_EPOCH),
             };
-            assert_eq!(fate(&entry, &view, &holdings(), policy), expected, "{id} {reason}: {why}");
+            assert_eq!(fate(&entry, &view, &holdings(), policy, settled), expected, "{id} {reason}: {why}");
+            let young = fate(&entry, &view, &holdings(), policy, Timestamp::UNIX_EPOCH);
+            assert_eq!(
+                young,
+                if id == "held" { Stays } else { expected },
+                "{id} {reason}: the stores may lag"
+            );
         }
     }
 }

@@ -531,6 +531,11 @@ fn what_finds_no_room_in_the_status_is_kept_and_forgotten_when_it_is_gone() {
     issuer.facts.book = overflow;
     assert_eq!(issuer.step(), None);
     assert_eq!(issuer.rests().orphans.len(), 100);
+    issuer.spec.orphan_policy = OrphanPolicy::Revoke;
+    let Some(IssuerStep::End { orphan, .. }) = issuer.step() else {
+        panic!("it is ended as one in the status is");
+    };
+    assert_eq!(orphan.id, "stray");
     issuer.facts.view.as_mut().unwrap().pop();
     assert_eq!(issuer.step(), Some(IssuerStep::Forget(vec!["stray".into()])));
 }

@@ -124,6 +124,7 @@ pub struct ScriptedIssuer {
 struct State {
     tokens: Vec<Held>,
     made: usize,
+    prefix: Option<String>,
     calls: Vec<String>,
     faults: Vec<(Call, When, Fault)>,
     looks: HashMap<Call, Look>,
@@ -172,6 +173,11 @@ impl ScriptedIssuer {
     /// How often it was called, for whatever.
     pub fn called(&self) -> usize {
         self.lock().calls.len()
+    }
+
+    /// From now on ids begin with this instead of `tok`, so that no other test has the same.
+    pub fn number_by(&self, prefix: &str) {
+        self.lock().prefix = Some(prefix.to_owned());
     }
 
     /// Somebody makes a token here, beside the operator.
@@ -259,7 +265,7 @@ impl ScriptedIssuer {
     fn add<'a>(&self, state: &'a mut State, request: &TokenRequest) -> &'a Held {
         state.made += 1;
         state.tokens.push(Held {
-            id: format!("tok-{}", state.made),
+            id: format!("{}-{}", state.prefix.as_deref().unwrap_or("tok"), state.made),
             name: request.name.clone().filter(|_| self.can.names),
             value: format!("value-{}-of-an-issuer-that-others-run", state.made),
             description: request.description.clone(),

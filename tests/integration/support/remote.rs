@@ -205,7 +205,7 @@ async fn start(upstream: &Client, namespace: &str, clock: &TestClock, issuer: &S
 /// The spec of an issuer that others run; every one of them opens the scripted one.
 pub fn issuer_spec(fields: Value) -> Value {
     merged(
-        json!({ "mailtrap": { "credentialsRef": { "name": "vendor", "key": "token" } } }),
+        json!({ "wavefront": { "url": "https://example.com", "credentialsRef": { "name": "vendor", "key": "token" } } }),
         fields,
     )
 }
