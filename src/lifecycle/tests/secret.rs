@@ -1,0 +1,177 @@
+//! What stands in the Secret, and whose it is.
+
+use super::*;
+
+#[test]
+fn drift_in_the_secret_is_put_right_and_foreign_keys_survive() {
+    let cases: [(&str, fn(&mut k8s_openapi::api::core::v1::Secret), &[&str]); 6] = [
+        (
+            "a foreign key is none of our business",
+            |secret| {
+                secret
+                    .data
+                    .get_or_insert_default()
+                    .insert("theirs".into(), ByteString(b"x".to_vec()));
+            },
+            &[],
+        ),
+        (
+            "a foreign label neither",
+            |secret| {
+                secret.metadata.labels.get_or_insert_default().insert("theirs".into(), "x".into());
+            },
+            &[],
+        ),
+        (
+            "our label is gone",
+            |secret| {
+                secret.metadata.labels = None;
+            },
+            &["update_secret", "SecretUpdated"],
+        ),
+        (
+            "an annotation of ours is wrong",
+            |secret| {
+                secret
+                    .metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .insert(names::UID_ANNOTATION.into(), "x".into());
+            },
+            &["update_secret", "SecretUpdated"],
+        ),
+        (
+            "a rendered key is wrong",
+            |secret| {
+                secret.data.get_or_insert_default().insert("URL".into(), ByteString(b"x".to_vec()));
+            },
+            &["update_secret", "SecretUpdated"],
+        ),
+        (
+            "a rendered key is gone",
+            |secret| {
+                secret.data.get_or_insert_default().remove("URL");
+            },
+            &["update_secret", "SecretUpdated"],
+        ),
+    ];
+    for (why, change, expected) in cases {
+        let mut observed = situation();
+        observed.edit(|token| token.spec.secret.template = [("URL".to_owned(), "https://x:{{ token }}@example.com".to_owned())].into());
+        run(&mut observed);
+        let hash = observed.recorded().token.clone().unwrap().hash;
+        observed.secret = changed(&observed, change);
+        let theirs = found_mut(&mut observed).bytes("theirs").map(<[u8]>::to_vec);
+        assert_eq!(run(&mut observed), expected, "{why}");
+        assert_eq!(found_mut(&mut observed).bytes("theirs").map(<[u8]>::to_vec), theirs, "{why}");
+        assert_eq!(observed.recorded().token.clone().unwrap().hash, hash, "{why}: the value stays");
+    }
+}
+
+#[test]
+fn a_foreign_change_alone_causes_no_write() {
+    let mut observed = issued();
+    let before = observed.recorded().clone();
+    observed.secret = changed(&observed, |secret| secret.metadata.resource_version = Some("999".into()));
+    assert!(same_but_for_foreign_changes(&before, &rest(&observed).status));
+}
+
+#[test]
+fn a_key_that_is_declared_no_more_goes_with_its_value() {
+    let mut observed = issued();
+    observed.secret = changed(&observed, |secret| {
+        secret.metadata.managed_fields = Some(vec![
+            serde_json::from_value(serde_json::json!({
+                "manager": "apitoken-operator", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:data": {".": {}, "f:token": {}}},
+            }))
+            .unwrap(),
+        ]);
+    });
+    observed.respec(|spec| spec.secret.key = "password".into());
+    assert_eq!(run(&mut observed), ["update_secret", "SecretUpdated"]);
+    let secret = found_mut(&mut observed);
+    assert_eq!(
+        secret.bytes("password"),
+        Some(value(1).expose().as_bytes()),
+        "the value moves, it is not issued anew"
+    );
+    assert_eq!(secret.bytes("token"), None);
+}
+
+/// The guard against foreign Secrets.
+#[test]
+fn a_secret_is_ours_by_uid_by_name_or_by_our_marks_and_never_else() {
+    let observed = situation();
+    let owner = |kind: &str, group: &str, name: &str, uid: &str| OwnerReference {
+        api_version: format!("{group}/v1alpha1"),
+        kind: kind.into(),
+        name: name.into(),
+        uid: uid.into(),
+        ..Default::default()
+    };
+    let marks = |label: &str, name: &str| {
+        let mut secret = k8s_openapi::api::core::v1::Secret::default();
+        secret.metadata.labels = Some([(names::MANAGED_BY_LABEL.to_owned(), label.to_owned())].into());
+        secret.metadata.annotations = Some([(names::API_TOKEN_ANNOTATION.to_owned(), name.to_owned())].into());
+        secret
+    };
+    for (why, owners, label, name, expected) in [
+        (
+            "owned by our uid",
+            vec![owner("ApiToken", "apitoken.dev", "ci", UID)],
+            "",
+            "",
+            Ownership::Ours,
+        ),
+        (
+            "owned by a former object of our name",
+            vec![owner("ApiToken", "apitoken.dev", "ci", "old")],
+            "",
+            "",
+            Ownership::Ours,
+        ),
+        (
+            "owned by another ApiToken",
+            vec![owner("ApiToken", "apitoken.dev", "x", "other")],
+            names::MANAGER,
+            "ci",
+            Ownership::Foreign,
+        ),
+        (
+            "owned by another kind of our name",
+            vec![owner("ApiToken", "example.com", "ci", "other")],
+            names::MANAGER,
+            "ci",
+            Ownership::Foreign,
+        ),
+        (
+            "owned by a kind whose group begins like ours",
+            vec![owner("ApiToken", "apitoken.dev.example.com", "ci", "x")],
+            "",
+            "",
+            Ownership::Foreign,
+        ),
+        ("unowned, with our marks", vec![], names::MANAGER, "ci", Ownership::Ours),
+        (
+            "unowned, with our label and another's name",
+            vec![],
+            names::MANAGER,
+            "x",
+            Ownership::Foreign,
+        ),
+        ("unowned, with our name and another label", vec![], "Helm", "ci", Ownership::Foreign),
+        ("unowned and unmarked", vec![], "", "", Ownership::Foreign),
+    ] {
+        let mut secret = marks(label, name);
+        secret.metadata.owner_references = Some(owners);
+        assert_eq!(FoundSecret::new(secret).ownership(&observed.token), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_secret_of_another_type_is_left_alone() {
+    let mut observed = issued();
+    observed.secret = changed(&observed, |secret| secret.type_ = Some("kubernetes.io/basic-auth".into()));
+    assert_eq!(run(&mut observed), ["SecretConflict"]);
+}
