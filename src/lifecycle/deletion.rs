@@ -3,6 +3,8 @@
 //! A token of the built-in issuer is dead as soon as its object is being deleted. At any other issuer
 //! the object waits until its tokens are ended or written down, and never for ever.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -134,7 +136,8 @@ fn known(observed: &Observed, reason: OrphanReason) -> Vec<Orphan> {
     let fresh = observed.fresh.as_ref().map(|fresh| (Some(fresh.id.clone()), fresh.name.clone()));
     let orphan = |(id, name): (Option<String>, Option<String>)| Some(Orphan { id: id?, name, reason });
     let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).filter_map(orphan).collect();
-    orphans.dedup_by(|a, b| a.id == b.id);
+    let mut seen = BTreeSet::new();
+    orphans.retain(|orphan| seen.insert(orphan.id.clone()));
     orphans
 }
 

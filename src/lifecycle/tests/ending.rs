@@ -1,6 +1,7 @@
 //! The end of a token: revoked, expired, or gone with its object.
 
 use super::*;
+use crate::api::api_token::Pending;
 
 #[test]
 fn revoking_ends_the_secret_before_the_status_says_so() {
@@ -27,6 +28,93 @@ fn revoking_ends_the_secret_before_the_status_says_so() {
         }
         assert!(run(&mut observed).is_empty(), "the end is the end");
     }
+}
+
+#[test]
+fn an_end_is_recorded_once_nothing_is_left_of_the_token_and_then_nothing_is_read() {
+    let cases: [(&str, fn(&mut Observed), bool); 7] = [
+        ("all is as it was recorded", |_| {}, true),
+        (
+            "the spec changed since",
+            |o| o.respec(|spec| spec.description = Some("x".into())),
+            false,
+        ),
+        (
+            "it was not said to have ended",
+            |o| edit_status(o, |status| status.state = Some(ObservedState::Active)),
+            false,
+        ),
+        (
+            "a value is announced",
+            |o| edit_status(o, |status| status.pending = Some(announced())),
+            false,
+        ),
+        (
+            "a replaced value is recorded",
+            |o| {
+                let end = Time(o.now);
+                edit_status(o, |status| status.previous = vec![replaced("0123456789-0", end)]);
+            },
+            false,
+        ),
+        (
+            "it is withdrawn",
+            |o| {
+                o.edit(|token| (token.spec.state, token.spec.suspend_policy) = (DesiredState::Suspended, SuspendPolicy::Withdraw));
+                edit_status(o, |status| (status.state, status.token) = (Some(ObservedState::Suspended), None));
+            },
+            true,
+        ),
+        (
+            "it is held back, and to be withdrawn",
+            |o| {
+                o.edit(|token| (token.spec.state, token.spec.suspend_policy) = (DesiredState::Suspended, SuspendPolicy::Withdraw));
+                edit_status(o, |status| status.state = Some(ObservedState::Suspended));
+            },
+            false,
+        ),
+    ];
+    for (why, change, recorded) in cases {
+        let mut observed = issued().respecced(|spec| {
+            spec.state = DesiredState::Revoked;
+            spec.secret.deletion_policy = SecretDeletionPolicy::Retain;
+        });
+        assert_eq!(next_step(&observed), Some("read_secret"), "before anything is said");
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        run(&mut observed);
+        observed.secret = ObservedSecret::Unchanged;
+        change(&mut observed);
+        assert_eq!(next_step(&observed), (!recorded).then_some("read_secret"), "{why}");
+    }
+}
+
+fn edit_status(observed: &mut Observed, change: impl FnOnce(&mut ApiTokenStatus)) {
+    observed.edit(|token| change(token.status.as_mut().unwrap()));
+}
+
+/// The record of a coming value.
+fn announced() -> Pending {
+    let mut observed = issued();
+    observed.now = at("2030-01-01T01:00:00Z");
+    observed.secret = ObservedSecret::Absent;
+    run(&mut observed);
+    observed.recorded().pending.clone().unwrap()
+}
+
+#[test]
+fn a_foreign_secret_is_left_alone_when_a_token_ends() {
+    let mut observed = issued().respecced(|spec| spec.state = DesiredState::Revoked);
+    observed.secret = ObservedSecret::Found(FoundSecret::new(Default::default()));
+    assert_eq!(run(&mut observed), ["Revoked"]);
+}
+
+#[test]
+fn a_value_that_ends_is_not_accepted_though_its_secret_can_not_be_written() {
+    let mut observed = issued().respecced(|spec| spec.state = DesiredState::Revoked);
+    observed.failure = Some(Failure::of_secret("could not write"));
+    run(&mut observed);
+    assert_eq!(observed.condition(ConditionType::Active), (false, "Revoked"));
+    assert_eq!(observed.recorded().state, Some(ObservedState::Active), "not ended yet");
 }
 
 #[test]

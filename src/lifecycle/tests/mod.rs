@@ -33,7 +33,7 @@ use super::{
 use crate::{
     api::{
         ApiToken, ApiTokenSpec, ApiTokenStatus, Duration, IssuerKind, IssuerRef, IssuerSpec,
-        api_token::{DesiredState, ObservedState, SecretDeletionPolicy, SuspendPolicy},
+        api_token::{DesiredState, ObservedState, PreviousToken, SecretDeletionPolicy, SuspendPolicy},
         conditions::{self, ConditionType},
         issuer::{BuiltinIssuer, IssuerPolicy},
         names,
@@ -190,19 +190,36 @@ fn run(observed: &mut Observed) -> Vec<String> {
     panic!("no rest after {done:?}");
 }
 
+/// The token that an attempt has made just now.
+fn made(observed: &Observed, attempt: i64, id: String) -> IssuedToken {
+    IssuedToken {
+        value: value(u64::try_from(attempt).unwrap()),
+        id,
+        name: None,
+        attempt,
+        issued_at: observed.now,
+        announced_at: None,
+        expires_at: None,
+        details: Default::default(),
+    }
+}
+
+/// The record of a token that was replaced.
+fn replaced(id: &str, revoke_at: Time) -> PreviousToken {
+    PreviousToken {
+        id: Some(id.into()),
+        hint: None,
+        hash: None,
+        account: None,
+        revoke_at,
+        last_used_at: None,
+    }
+}
+
 fn take(observed: &mut Observed, step: Step) {
     match step {
         Step::IssueToken { attempt } => {
-            observed.fresh = Some(IssuedToken {
-                value: value(u64::try_from(attempt).unwrap()),
-                id: super::token_id(observed, attempt),
-                name: None,
-                attempt,
-                issued_at: observed.now,
-                announced_at: None,
-                expires_at: None,
-                details: Default::default(),
-            });
+            observed.fresh = Some(made(observed, attempt, super::token_id(observed, attempt)));
         }
         Step::CreateSecret(secret) => observed.secret = stored(&secret),
         Step::UpdateSecret { secret, changes, .. } => {
