@@ -3,6 +3,7 @@
 mod deletion;
 mod ending;
 mod intent;
+mod upkeep;
 
 use super::*;
 use crate::{

@@ -51,6 +51,20 @@ fn deleting_ends_what_former_attempts_have_left_too() {
 }
 
 #[test]
+fn what_was_revoked_already_is_only_removed() {
+    let (mut observed, mut tokens) = issued_at(Capabilities {
+        revoke_before_delete: true,
+        ..PLAIN
+    });
+    tokens[0].state = ListedState::Revoked;
+    observed = deleted(observed);
+    assert_eq!(
+        steps(&mut observed, &mut tokens),
+        ["list_tokens", "delete_token", "remove_finalizer"]
+    );
+}
+
+#[test]
 fn each_token_that_stays_is_written_down_once() {
     let (mut observed, _) = issued_at(PLAIN);
     observed.fresh = Some(IssuedToken {
