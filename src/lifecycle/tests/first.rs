@@ -89,8 +89,8 @@ fn what_a_left_secret_holds_is_taken_up_only_where_nothing_speaks_against_it() {
             false,
         ),
         (
-            "another node's clock is a little ahead",
-            Box::new(|observed| annotate(observed, names::ISSUED_AT_ANNOTATION, "2030-01-01T00:04:00Z")),
+            "another node's clock is five minutes ahead",
+            Box::new(|observed| annotate(observed, names::ISSUED_AT_ANNOTATION, "2030-01-01T00:05:00Z")),
             true,
         ),
         (

@@ -12,6 +12,7 @@ mod replacement;
 mod rotation;
 mod secret;
 mod states;
+mod status;
 mod suspension;
 mod world;
 

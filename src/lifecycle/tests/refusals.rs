@@ -195,12 +195,12 @@ fn an_issuer_that_goes_keeps_its_tokens_and_makes_no_new_ones() {
 
 #[test]
 fn what_passes_by_itself_is_not_worth_a_write_in_the_first_seconds() {
-    let mut observed = situation();
-    observed.edit(|token| token.metadata.creation_timestamp = Some(Time(at("2029-12-31T23:59:55Z"))));
-    observed.issuer_mut().readiness = IssuerReadiness::Unknown;
-    let rest = rest(&observed);
-    assert_eq!(
-        (rest.status, rest.look_again_at),
-        (ApiTokenStatus::default(), Some(at("2030-01-01T00:00:02Z")))
-    );
+    for (created, told) in [("2029-12-31T23:59:51Z", false), ("2029-12-31T23:59:50Z", true)] {
+        let mut observed = situation();
+        observed.edit(|token| token.metadata.creation_timestamp = Some(Time(at(created))));
+        observed.issuer_mut().readiness = IssuerReadiness::Unknown;
+        let rest = rest(&observed);
+        assert_eq!(rest.status != ApiTokenStatus::default(), told, "{created}");
+        assert_eq!(rest.look_again_at, Some(at("2030-01-01T00:00:02Z")), "{created}");
+    }
 }

@@ -289,3 +289,70 @@ fn a_value_that_the_issuer_shows_counts_only_where_it_is_the_recorded_one() {
         assert_eq!(next_step(&observed), Some(expected), "{why}");
     }
 }
+
+#[test]
+fn the_recorded_end_is_the_declared_one_and_never_later_than_the_issuers() {
+    const ENDING: Capabilities = Capabilities { expiry: true, ..PLAIN };
+    for (why, capabilities, lifetime, expected) in [
+        ("the issuer ends no tokens", PLAIN, hours("6h"), Some("2030-01-01T06:00:00Z")),
+        ("and none is declared", PLAIN, None, None),
+        (
+            "an earlier end than the issuer's",
+            ENDING,
+            hours("4h"),
+            Some("2030-01-01T04:00:00Z"),
+        ),
+        ("a later one", ENDING, hours("6h"), Some("2030-01-01T05:00:00Z")),
+        ("none", ENDING, None, Some("2030-01-01T05:00:00Z")),
+    ] {
+        let mut observed = at_issuer(capabilities).respecced(|spec| spec.lifetime = hours("5h"));
+        let mut tokens = Vec::new();
+        steps(&mut observed, &mut tokens);
+        observed.respec(|spec| {
+            spec.lifetime = lifetime;
+            // A suspended token is not replaced.
+            spec.state = DesiredState::Suspended;
+        });
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        steps(&mut observed, &mut tokens);
+        let end = observed.recorded().token.clone().unwrap().expires_at;
+        assert_eq!(end, expected.map(|end| Time(at(end))), "{why}");
+    }
+}
+
+#[test]
+fn what_a_left_secret_names_is_taken_up_where_the_issuer_shows_it_and_nobody_else_has_it() {
+    use crate::api::issuer::Adoption;
+    let cases: [(&str, Change, &str, bool); 4] = [
+        ("nothing speaks against it", |_| {}, "id-1", true),
+        (
+            "another ApiToken has it",
+            |o| {
+                o.others_ids.insert("id-1".into());
+            },
+            "id-1",
+            false,
+        ),
+        (
+            "the issuer allows no adoption",
+            |o| {
+                o.issuer_mut().spec.policy = Some(IssuerPolicy {
+                    adoption: Some(Adoption::Deny),
+                    ..Default::default()
+                });
+            },
+            "id-1",
+            false,
+        ),
+        ("the issuer does not show it", |_| {}, "other", false),
+    ];
+    for (why, change, id, taken_up) in cases {
+        let left = secret_of(&issued_at(PLAIN).0, 1);
+        let mut observed = at_issuer(PLAIN);
+        observed.secret = ObservedSecret::Found(left);
+        change(&mut observed);
+        let done = steps(&mut observed, &mut vec![listed(id, "")]);
+        assert_eq!(!done.contains(&"create_token".to_owned()), taken_up, "{why}: {done:?}");
+        assert_eq!(observed.ready(), (true, "Ready"), "{why}");
+    }
+}
