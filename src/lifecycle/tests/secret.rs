@@ -1,6 +1,7 @@
 //! What stands in the Secret, and whose it is.
 
 use super::*;
+use crate::api::api_token::Rotation;
 
 #[test]
 fn drift_in_the_secret_is_put_right_and_foreign_keys_survive() {
@@ -174,4 +175,84 @@ fn a_secret_of_another_type_is_left_alone() {
     let mut observed = issued();
     observed.secret = changed(&observed, |secret| secret.type_ = Some("kubernetes.io/basic-auth".into()));
     assert_eq!(run(&mut observed), ["SecretConflict"]);
+}
+
+/// As it stands in an unchanged Secret: nothing is read, and nothing written.
+#[test]
+fn a_secret_that_did_not_change_is_read_only_where_something_in_it_is_to_change() {
+    let overlap = |observed: &mut Observed, revoke_at: &str, shown: bool| {
+        let revoke_at = Time(at(revoke_at));
+        observed.edit(|token| {
+            token.spec.secret.include_previous = shown;
+            token.status.as_mut().unwrap().previous = vec![replaced("0123456789-0", revoke_at)];
+        });
+    };
+    let cases: [(&str, Box<dyn Fn(&mut Observed)>, bool); 11] = [
+        ("all is as recorded", Box::new(|_| {}), false),
+        (
+            "the spec changed",
+            Box::new(|o| o.respec(|spec| spec.description = Some("x".into()))),
+            true,
+        ),
+        (
+            "another Secret is declared",
+            Box::new(|o| o.edit(|token| token.spec.secret.name = Some("moved".into()))),
+            true,
+        ),
+        ("a rotation is due", Box::new(rotates), true),
+        (
+            "a rotation is due, of a suspended token",
+            Box::new(|o| {
+                rotates(o);
+                o.edit(|token| token.spec.state = DesiredState::Suspended);
+            }),
+            false,
+        ),
+        (
+            "a value is announced",
+            Box::new(|o| {
+                let mut other = issued();
+                rotates(&mut other);
+                other.secret = ObservedSecret::Found(secret_of(&other, 1));
+                run(&mut other);
+                let pending = other.recorded().pending.clone();
+                assert!(pending.is_some());
+                o.edit(|token| token.status.as_mut().unwrap().pending = pending);
+            }),
+            true,
+        ),
+        (
+            "an overlap runs, and is shown",
+            Box::new(move |o| overlap(o, "2030-01-01T00:00:01Z", true)),
+            false,
+        ),
+        ("an overlap is over, and was shown", Box::new(move |o| overlap(o, NOW, true)), true),
+        ("an overlap is over, and was not", Box::new(move |o| overlap(o, NOW, false)), false),
+        (
+            "the value had its time",
+            Box::new(|o| o.edit(|token| token.status.as_mut().unwrap().state = Some(ObservedState::Expired))),
+            true,
+        ),
+        (
+            "it was not found as declared",
+            Box::new(|o| o.edit(|token| token.status.as_mut().unwrap().conditions.clear())),
+            true,
+        ),
+    ];
+    for (why, change, read) in cases {
+        let mut observed = issued();
+        change(&mut observed);
+        assert_eq!(next_step(&observed), read.then_some("read_secret"), "{why}");
+    }
+}
+
+/// An hour passes, and a rotation is due.
+fn rotates(observed: &mut Observed) {
+    observed.now = at("2030-01-01T01:00:00Z");
+    observed.edit(|token| {
+        token.spec.rotation = Some(Rotation {
+            interval: hours("1h"),
+            ..Default::default()
+        });
+    });
 }

@@ -8,6 +8,8 @@ fn suspension_holds_a_token_back_and_activation_lets_it_work_again() {
     observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
     assert_eq!(run(&mut observed), ["Suspended"]);
     assert_eq!(observed.ready(), (true, "Ready"), "it is as declared");
+    let ready = conditions::find(&observed.recorded().conditions, ConditionType::Ready).unwrap();
+    assert_eq!(ready.message, "token 0123456789-1 is suspended, as declared");
     assert_eq!(observed.condition(ConditionType::Active), (false, "Suspended"));
     observed.respec(|spec| spec.state = DesiredState::Active);
     assert_eq!(run(&mut observed), ["Activated"]);

@@ -291,6 +291,22 @@ fn a_value_that_the_issuer_shows_counts_only_where_it_is_the_recorded_one() {
 }
 
 #[test]
+fn a_value_that_was_ended_is_not_filled_in_again() {
+    for (why, ended, expected) in [("it was", value(1), "write_status"), ("another was", value(9), "update_secret")] {
+        let (mut observed, mut tokens) = issued_at(Capabilities {
+            readable_value: true,
+            ..PLAIN
+        });
+        tokens[0].value = Some(value(1));
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        put(&mut observed, "token", "tampered");
+        annotate(&mut observed, names::ENDED_ANNOTATION, &ended.hash());
+        take_remote(&mut observed, Step::ListTokens, &mut tokens);
+        assert_eq!(next_step(&observed), Some(expected), "{why}");
+    }
+}
+
+#[test]
 fn the_recorded_end_is_the_declared_one_and_never_later_than_the_issuers() {
     const ENDING: Capabilities = Capabilities { expiry: true, ..PLAIN };
     for (why, capabilities, lifetime, expected) in [
