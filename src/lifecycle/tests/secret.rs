@@ -256,3 +256,174 @@ fn rotates(observed: &mut Observed) {
         });
     });
 }
+
+#[test]
+fn a_new_secret_says_whose_it_is_and_what_it_holds() {
+    let mut observed = situation();
+    observed.edit(|token| {
+        token.spec.lifetime = hours("1h");
+        token.spec.secret.type_ = "example.com/token".into();
+        token.spec.secret.labels = [("team".to_owned(), "shop".to_owned())].into();
+        token.spec.secret.annotations = [("example.com/note".to_owned(), "x".to_owned())].into();
+        let all = "{{ token }} {{ previousToken }} {{ account }} {{ id }} {{ name }} {{ namespace }}";
+        token.spec.secret.template = [("all".to_owned(), all.to_owned())].into();
+    });
+    run(&mut observed);
+    let secret = found_mut(&mut observed).object().clone();
+    let text = |text: &str| text.to_owned();
+    assert_eq!(
+        (secret.metadata.name, secret.metadata.namespace),
+        (Some(text("ci")), Some(text("shop")))
+    );
+    assert_eq!(secret.type_, Some(text("example.com/token")));
+    assert_eq!(
+        secret.metadata.labels,
+        Some(
+            [
+                (text("team"), text("shop")),
+                (names::MANAGED_BY_LABEL.into(), names::MANAGER.into())
+            ]
+            .into()
+        )
+    );
+    assert_eq!(
+        secret.metadata.annotations,
+        Some(
+            [
+                ("example.com/note", "x"),
+                (names::API_TOKEN_ANNOTATION, "ci"),
+                (names::UID_ANNOTATION, UID),
+                (names::TOKEN_ID_ANNOTATION, "0123456789-1"),
+                (names::HASH_ANNOTATION, &value(1).hash()),
+                (names::ISSUED_AT_ANNOTATION, NOW),
+                (names::EXPIRES_AT_ANNOTATION, "2030-01-01T01:00:00Z"),
+            ]
+            .map(|(name, value)| (text(name), text(value)))
+            .into()
+        )
+    );
+    let all = format!("{}  shop.ci 0123456789-1 ci shop", value(1).expose());
+    assert!(
+        secret.data
+            == Some(
+                [(text("token"), value(1).expose()), (text("all"), &all)]
+                    .map(|(key, text)| (key, ByteString(text.into())))
+                    .into()
+            )
+    );
+    let owner = OwnerReference {
+        api_version: text("apitoken.dev/v1alpha1"),
+        kind: text("ApiToken"),
+        name: text("ci"),
+        uid: text(UID),
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    assert_eq!(secret.metadata.owner_references, Some(vec![owner]));
+}
+
+#[test]
+fn a_secret_that_is_to_stay_has_no_owner_of_ours() {
+    let mut observed = issued().respecced(|spec| spec.secret.deletion_policy = SecretDeletionPolicy::Retain);
+    observed.secret = changed(&issued(), |_| {});
+    assert_eq!(run(&mut observed), ["update_secret", "SecretUpdated"]);
+    assert_eq!(found_mut(&mut observed).object().metadata.owner_references, None);
+}
+
+#[test]
+fn a_former_object_of_our_name_owns_nothing_any_more_and_foreign_owners_remain() {
+    let owner = |api_version: &str, kind: &str, name: &str| OwnerReference {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        name: name.into(),
+        uid: "x".into(),
+        ..Default::default()
+    };
+    let foreign = [
+        owner("example.com/v1", "ApiToken", "ci"),
+        owner("apitoken.dev/v1alpha1", "Other", "ci"),
+        owner("apitoken.dev/v1alpha1", "ApiToken", "other"),
+    ];
+    let mut observed = issued();
+    observed.secret = changed(&observed, |secret| {
+        let mut owners = foreign.to_vec();
+        owners.push(owner("apitoken.dev/v1alpha1", "ApiToken", "ci"));
+        secret.metadata.owner_references = Some(owners);
+    });
+    assert_eq!(run(&mut observed), ["update_secret", "SecretUpdated"]);
+    let owners = found_mut(&mut observed).object().metadata.owner_references.clone().unwrap();
+    assert_eq!((&owners[..3], owners.len(), owners[3].uid.as_str()), (&foreign[..], 4, UID));
+}
+
+#[test]
+fn what_we_declared_once_goes_and_what_others_wrote_stays() {
+    for (manager, stays) in [("apitoken-operator", false), ("kubectl", true)] {
+        let mut observed = issued();
+        observed.secret = changed(&observed, |secret| {
+            secret.metadata.managed_fields = Some(vec![
+                serde_json::from_value(serde_json::json!({
+                    "manager": manager, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                    "fieldsV1": {
+                        "f:data": {"f:old": {}},
+                        "f:metadata": {"f:labels": {"f:old": {}}, "f:annotations": {"f:old": {}}},
+                    },
+                }))
+                .unwrap(),
+            ]);
+            secret.data.get_or_insert_default().insert("old".into(), ByteString(b"x".to_vec()));
+            secret.metadata.labels.get_or_insert_default().insert("old".into(), "x".into());
+            secret.metadata.annotations.get_or_insert_default().insert("old".into(), "x".into());
+        });
+        run(&mut observed);
+        let found = found_mut(&mut observed);
+        let label = found.object().metadata.labels.as_ref().unwrap().contains_key("old");
+        assert_eq!(
+            (found.bytes("old").is_some(), label, found.annotation("old").is_some()),
+            (stays, stays, stays),
+            "{manager}"
+        );
+    }
+}
+
+#[test]
+fn credentials_of_the_cluster_itself_are_nobodys_to_take_over() {
+    for (type_, of_the_cluster) in [
+        ("Opaque", false),
+        ("kubernetes.io/basic-auth", false),
+        ("kubernetes.io/ssh-auth", false),
+        ("kubernetes.io/dockercfg", false),
+        ("kubernetes.io/dockerconfigjson", false),
+        ("kubernetes.io/tls", true),
+        ("kubernetes.io/service-account-token", true),
+        ("bootstrap.kubernetes.io/token", true),
+        ("helm.sh/release.v1", true),
+        ("example.com/token", false),
+    ] {
+        let secret = k8s_openapi::api::core::v1::Secret {
+            type_: Some(type_.into()),
+            ..Default::default()
+        };
+        let found = FoundSecret::new(secret);
+        assert_eq!(crate::lifecycle::secret::is_of_the_cluster(&found), of_the_cluster, "{type_}");
+    }
+}
+
+#[test]
+fn a_value_that_ends_is_marked_though_it_is_not_under_its_key() {
+    for (why, change) in [("it is there", None), ("the key is gone", Some("token"))] {
+        let mut observed = issued().respecced(|spec| {
+            spec.state = DesiredState::Revoked;
+            spec.secret.deletion_policy = SecretDeletionPolicy::Retain;
+        });
+        observed.secret = changed(&observed, |secret| {
+            secret.data.get_or_insert_default().retain(|key, _| Some(key.as_str()) != change);
+        });
+        assert_eq!(run(&mut observed), ["update_secret", "Revoked"], "{why}");
+        let hash = value(1).hash();
+        assert_eq!(
+            found_mut(&mut observed).annotation(names::ENDED_ANNOTATION),
+            Some(hash.as_str()),
+            "{why}"
+        );
+    }
+}
