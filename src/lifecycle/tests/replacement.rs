@@ -128,3 +128,14 @@ fn a_token_announced_again_and_again_stays_below_eight_in_fifteen_seconds() {
     }
     assert!((2..=8).contains(&made), "{made}");
 }
+
+#[test]
+fn a_value_that_was_made_for_another_attempt_is_not_used() {
+    for (why, attempt, step) in [("the next attempt", 2, None), ("one that is over", 1, Some("issue"))] {
+        let mut observed = issued();
+        observed.now = at("2030-01-01T01:00:00Z");
+        observed.secret = ObservedSecret::Absent;
+        observed.fresh = Some(made(&observed, attempt, format!("0123456789-{attempt}")));
+        assert_eq!(next_step(&observed), step, "{why}");
+    }
+}

@@ -234,3 +234,87 @@ fn the_ninth_overlap_is_made_room_for_before_the_call() {
         assert_eq!((ended, status.pending.is_none()), (first_ends, first_ends.is_some()), "{count}");
     }
 }
+
+#[test]
+fn a_token_in_memory_waits_until_a_status_names_it_or_nobody_can() {
+    let local = issued().with(|o| {
+        o.now = at("2030-01-01T01:00:00Z");
+        o.secret = ObservedSecret::Absent;
+        o.fresh = Some(made(o, 2, "0123456789-2".into()));
+    });
+    let announced_here = rest(&local).status;
+    let (remote, tokens) = issued_at(PLAIN);
+    let recorded = remote.recorded().clone();
+    let fresh = |id: &str, attempt| Some(made(&remote, attempt, id.into()));
+    let cases = [
+        (
+            "announced here",
+            Capabilities::BUILTIN,
+            announced_here.clone(),
+            fresh("", 2),
+            None,
+            true,
+        ),
+        (
+            "another was announced",
+            Capabilities::BUILTIN,
+            announced_here,
+            fresh("", 3),
+            None,
+            false,
+        ),
+        (
+            "not announced here",
+            Capabilities::BUILTIN,
+            recorded.clone(),
+            fresh("", 2),
+            None,
+            false,
+        ),
+        ("made at the issuer", PLAIN, recorded.clone(), fresh("id-2", 2), None, true),
+        (
+            "and shown there",
+            PLAIN,
+            recorded.clone(),
+            fresh("id-2", 2),
+            Some(vec![listed("id-2", "")]),
+            true,
+        ),
+        (
+            "and ended there",
+            PLAIN,
+            recorded.clone(),
+            fresh("id-2", 2),
+            Some(tokens.clone()),
+            false,
+        ),
+        ("recorded by now", PLAIN, recorded, fresh("id-1", 1), Some(tokens), false),
+    ];
+    for (why, capabilities, status, fresh, view, waits) in cases {
+        let mut observed = at_issuer(capabilities);
+        (observed.fresh, observed.view) = (fresh, view);
+        let waiting = crate::lifecycle::take_waiting(&mut observed, Some(&status));
+        assert_eq!(waiting.is_some(), waits, "{why}");
+    }
+}
+
+#[test]
+fn a_replacement_of_a_token_that_is_held_back_is_ended_and_not_forgotten() {
+    let (mut observed, mut tokens) = issued_at(PLAIN);
+    ask(&mut observed, "1");
+    while observed.fresh.is_none() {
+        let Plan::Step(step) = decide(&observed) else {
+            panic!("none is made")
+        };
+        take_remote(&mut observed, step, &mut tokens);
+    }
+    observed.respec(|spec| spec.state = DesiredState::Suspended);
+    observed.intent_in_hand = None;
+    observed.view = None;
+    steps(&mut observed, &mut tokens);
+    assert!(observed.recorded().pending.is_some(), "its token may still come");
+    observed.now = after(200);
+    steps(&mut observed, &mut tokens);
+    let left: Vec<_> = tokens.iter().map(|token| (token.id.as_str(), token.state)).collect();
+    assert_eq!(left, [("id-1", ListedState::Suspended)]);
+}
