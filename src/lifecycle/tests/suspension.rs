@@ -1,6 +1,7 @@
 //! A token that is held back, and an ApiToken that is left alone.
 
 use super::*;
+use crate::api::api_token::Rotation;
 
 #[test]
 fn suspension_holds_a_token_back_and_activation_lets_it_work_again() {
@@ -67,4 +68,27 @@ fn pausing_stops_everything_and_keeps_what_was_last_observed() {
     run(&mut observed);
     assert!(conditions::find(&observed.recorded().conditions, ConditionType::Paused).is_none());
     assert_eq!(observed.recorded().state, Some(ObservedState::Suspended));
+}
+
+#[test]
+fn an_activated_token_works_at_once_also_where_another_follows_but_not_beyond_its_end() {
+    for (now, state) in [
+        ("2030-01-01T00:59:59Z", ObservedState::Active),
+        ("2030-01-01T01:00:00Z", ObservedState::Suspended),
+        ("2030-01-01T02:00:00Z", ObservedState::Suspended),
+    ] {
+        let mut observed = situation();
+        observed.edit(|token| {
+            token.spec.lifetime = hours("1h");
+            token.spec.rotation = Some(Rotation::default());
+        });
+        run(&mut observed);
+        observed.respec(|spec| spec.state = DesiredState::Suspended);
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        run(&mut observed);
+        observed.respec(|spec| spec.state = DesiredState::Active);
+        observed.now = at(now);
+        assert_eq!(run(&mut observed).first().map(String::as_str), Some("issue"), "{now}");
+        assert_eq!(observed.recorded().state, Some(state), "{now}");
+    }
 }

@@ -84,9 +84,9 @@ fn each_token_that_stays_is_written_down_once() {
 
 #[test]
 fn what_failed_before_the_deletion_says_nothing_of_how_hard_it_is_to_end_the_token() {
-    for (why, first_at, expected) in [
-        ("before", "2029-12-31T23:59:59Z", "list_tokens"),
-        ("in its first second", NOW, "enter_ledger"),
+    for (why, first_at, expected, count) in [
+        ("before", "2029-12-31T23:59:59Z", "list_tokens", 1),
+        ("in its first second", NOW, "enter_ledger", 4),
     ] {
         let (mut observed, _) = issued_at(PLAIN);
         observed.edit(|token| {
@@ -100,8 +100,13 @@ fn what_failed_before_the_deletion_says_nothing_of_how_hard_it_is_to_end_the_tok
         });
         observed.terms.started_at = at("2029-12-31T00:00:00Z");
         observed.now = at(NOW) + observed.terms.revoke_deadline;
-        let observed = deleted(observed);
+        let mut observed = deleted(observed);
         assert_eq!(next_step(&observed), Some(expected), "{why}");
+        observed.failure = Some(Failure {
+            message: "the ledger fails: wait".into(),
+            kind: FailureKind::Ledger,
+        });
+        assert_eq!(rest(&observed).status.failures.unwrap().count, count, "{why}");
     }
 }
 
