@@ -18,39 +18,58 @@ fn edit_pending(observed: &mut Observed, change: impl FnOnce(&mut Pending)) {
 
 #[test]
 fn what_a_lost_attempt_without_a_name_may_have_made_is_ended_and_nothing_else() {
-    let cases: [(&str, fn(&mut Observed, &mut ListedToken), bool); 9] = [
-        ("it came since", |_, _| {}, true),
+    let orphan = |id: &str| Orphan {
+        id: id.into(),
+        name: None,
+        reason: OrphanReason::Ambiguous,
+    };
+    let cases: [(&str, Box<dyn Fn(&mut Observed, &mut ListedToken)>, bool); 11] = [
         (
-            "it came with the attempt, by a clock that is behind",
-            |_, t| t.created_at = Some(after(-2)),
-            true,
-        ),
-        ("it is older", |_, t| t.created_at = Some(after(-3)), false),
-        (
-            "it was there before",
-            |o, t| edit_pending(o, |pending| pending.before = vec![crate::token_value::hash(t.id.as_bytes())]),
+            "it was written down in this pass",
+            Box::new(move |o, t| o.orphaned.push(orphan(&t.id))),
             false,
         ),
-        ("it is of another account", |_, t| t.fits = false, false),
+        (
+            "another was written down",
+            Box::new(move |o, _| o.orphaned.push(orphan("another"))),
+            true,
+        ),
+        ("it came since", Box::new(|_, _| {}), true),
+        (
+            "it came with the attempt, by a clock that is behind",
+            Box::new(|_, t| t.created_at = Some(after(-2))),
+            true,
+        ),
+        ("it is older", Box::new(|_, t| t.created_at = Some(after(-3))), false),
+        (
+            "it was there before",
+            Box::new(|o, t| edit_pending(o, |pending| pending.before = vec![crate::token_value::hash(t.id.as_bytes())])),
+            false,
+        ),
+        ("it is of another account", Box::new(|_, t| t.fits = false), false),
         (
             "another ApiToken has it",
-            |o, t| {
+            Box::new(|o, t| {
                 o.others_ids.insert(t.id.clone());
-            },
+            }),
             false,
         ),
         (
             "it was replaced, and its overlap runs",
-            |o, t| o.edit(|token| token.status.as_mut().unwrap().previous = vec![replaced(&t.id, far())]),
+            Box::new(|o, t| o.edit(|token| token.status.as_mut().unwrap().previous = vec![replaced(&t.id, far())])),
             false,
         ),
-        ("it is dead, and so may be anybody's", |_, t| t.state = ListedState::Revoked, false),
+        (
+            "it is dead, and so may be anybody's",
+            Box::new(|_, t| t.state = ListedState::Revoked),
+            false,
+        ),
         (
             "it is dead since this pass has revoked it",
-            |o, t| {
+            Box::new(|o, t| {
                 t.state = ListedState::Revoked;
                 o.revoked.insert(t.id.clone());
-            },
+            }),
             true,
         ),
     ];
@@ -65,6 +84,18 @@ fn what_a_lost_attempt_without_a_name_may_have_made_is_ended_and_nothing_else() 
         assert_eq!(tokens.iter().all(|token| token.id != "new"), ended, "{why}");
         assert_eq!(observed.ready(), (true, "Ready"), "{why}");
     }
+}
+
+#[test]
+fn all_that_bears_the_name_of_a_lost_attempt_is_ended() {
+    let mut observed = announced(PLAIN);
+    restart(&mut observed);
+    let name = "shop.ci k8s-0123abcd-0123456789-1";
+    let mut tokens = vec![listed("one", name), listed("other", name)];
+    observed.now = after(60);
+    steps(&mut observed, &mut tokens);
+    let left: Vec<_> = tokens.iter().map(|token| token.id.as_str()).collect();
+    assert_eq!(left, ["id-2"]);
 }
 
 #[test]
