@@ -3,6 +3,8 @@
 //! A token of the built-in issuer is dead as soon as its object is being deleted. At any other issuer
 //! the object waits until its tokens are ended or written down, and never for ever.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -141,7 +143,8 @@ fn known(observed: &Observed, reason: OrphanReason) -> Vec<Orphan> {
         .as_ref()
         .map(|fresh| orphan(fresh.id.clone(), fresh.name.clone(), account));
     let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).collect();
-    orphans.dedup_by(|a, b| a.id == b.id);
+    let mut seen = BTreeSet::new();
+    orphans.retain(|orphan| seen.insert(orphan.id.clone()));
     orphans
 }
 

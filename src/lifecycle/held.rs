@@ -95,7 +95,7 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
         };
     }
     let mut token = token.clone();
-    if can.update && observed.updated {
+    if observed.updated {
         token.name = Some(super::remote::declared_name(observed, &token));
         token.parameters_hash = secret::parameters_hash(&observed.token);
     }

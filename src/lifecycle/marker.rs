@@ -81,6 +81,8 @@ mod tests {
         let long = marker().name(&"ä ".repeat(300), 200);
         assert!(long.chars().count() <= 200);
         assert_eq!(Marker::in_name(&long), Some(marker()));
+        let full = marker().name(&"x".repeat(300), 200);
+        assert_eq!(full.len(), 200, "as much of the display name as fits");
     }
 
     #[test]
@@ -93,6 +95,7 @@ mod tests {
             ("x k8s-0123abcd-0123456789-17-1", None),
             ("x k8s-0123abcd-012345678-17", None),
             ("x k8s-0123abcg-0123456789-17", None),
+            ("x k8s-0123abcd-0123456789-+17", None),
             ("x", None),
         ] {
             assert_eq!(Marker::in_name(name), expected, "{name}");

@@ -332,3 +332,15 @@ pub fn wipe(data: Option<&mut BTreeMap<String, ByteString>>) {
         bytes.0.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_of_a_secret_is_overwritten() {
+        let mut data = BTreeMap::from([("token".to_owned(), ByteString(b"hunter2".to_vec()))]);
+        wipe(Some(&mut data));
+        assert!(data.values().all(|bytes| bytes.0.iter().all(|byte| *byte == 0)));
+    }
+}

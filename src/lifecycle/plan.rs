@@ -309,3 +309,39 @@ impl From<IssuerError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again_all_the_same_is_refused_for_the_same_reason() {
+        let failure = Failure {
+            message: "it refuses: change it".to_owned(),
+            kind: FailureKind::Permanent {
+                reason: Reason::VendorRefused,
+            },
+        };
+        let retried = Failure {
+            kind: FailureKind::Transient {
+                reason: Reason::VendorRefused,
+                retry_after: None,
+            },
+            ..failure.clone()
+        };
+        assert_eq!(failure.retried(), retried);
+        assert_eq!(Failure::of_secret("x").retried(), Failure::of_secret("x"));
+    }
+
+    #[test]
+    fn the_words_of_the_ledger_stay_the_same() {
+        for (reason, word) in [
+            (OrphanReason::Retained, "Retained"),
+            (OrphanReason::NotRevoked, "NotRevoked"),
+            (OrphanReason::Ambiguous, "Ambiguous"),
+            (OrphanReason::Found, "Found"),
+        ] {
+            assert_eq!(reason.as_str(), word);
+        }
+    }
+}

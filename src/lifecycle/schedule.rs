@@ -141,6 +141,40 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_shortened_by_a_fifth_at_most() {
+        for (count, full) in [(1, 1), (2, 2), (3, 4), (5, 16), (9, 256), (10, 300), (40, 300)] {
+            for number in 0..20 {
+                let pause = pause(count, &format!("uid-{number}")).as_secs();
+                assert!((full * 4 / 5).max(1) <= pause && pause <= full, "try {count}: {pause} s");
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_a_third_of_the_life_ahead_and_at_most_a_week() {
+        for (lives, ahead) in [(3, 1), (300, 100), (504, 168), (2400, 168)] {
+            let issued = at("2030-01-01T00:00:00Z");
+            let end = later(issued, SignedDuration::from_hours(lives));
+            assert_eq!(
+                end.duration_since(warning(issued, end)),
+                SignedDuration::from_hours(ahead),
+                "{lives} h"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_is_rounded_up_to_the_second() {
+        for (time, expected) in [
+            ("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+            ("2030-01-01T00:00:00.001Z", "2030-01-01T00:00:01Z"),
+            ("2030-01-01T00:00:00.999Z", "2030-01-01T00:00:01Z"),
+        ] {
+            assert_eq!(next_second(at(time)), at(expected), "{time}");
+        }
+    }
+
+    #[test]
     fn the_first_failure_is_remembered_over_the_next_ones() {
         let first = failed_again(None, "uid", at("2030-01-01T00:00:00Z"));
         let second = failed_again(Some(&first), "uid", at("2030-01-01T00:00:05Z"));
