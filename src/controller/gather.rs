@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::{
@@ -16,14 +15,12 @@ use crate::{
         issuer::SecretKeyRef,
         names,
     },
+    issuers::DEFAULT_TIMEOUT,
     lifecycle::{
         Adoptee, Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Terms, marker, schedule, secret,
     },
     token_value::TokenValue,
 };
-
-/// How long one call to an issuer may take where its spec does not say.
-const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// Looks at everything: the stores, and the Secret itself where its version is not the known one.
 pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {

@@ -4,6 +4,7 @@
 //! Kubernetes: specs come in as plain data, values go out as [`crate::token_value::TokenValue`].
 
 pub mod builtin;
+pub mod http;
 
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use crate::{
     },
     token_value::TokenValue,
 };
+
+/// How long one call to a vendor may take where the issuer's spec says nothing.
+pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an issuer can do. Decisions depend on this and on nothing else about an issuer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,7 +161,7 @@ pub enum IssuerError {
         "the issuer's address is inside the cluster's network: use a ClusterTokenIssuer, or run the operator with --allow-private-issuers"
     )]
     AddressRefused,
-    /// It says that it can't now: nothing was done.
+    /// It can't now, or its answer got lost: nothing was made, and the same can be asked again.
     #[error("the issuer is not available: {0}")]
     Unavailable(String),
     /// It asks for fewer calls: nothing was done.
@@ -181,7 +185,7 @@ pub enum IssuerError {
     /// The account does not exist there, or not for this credential.
     #[error("the issuer knows no such account: correct the account in the issuer's spec")]
     AccountNotFound,
-    /// The answer got lost: nobody knows whether it was done.
+    /// The answer got lost: nobody knows whether a token was made.
     #[error("the issuer's answer got lost: {0}")]
     OutcomeUnknown(String),
 }
