@@ -1,6 +1,7 @@
 //! The value of a token: the one secret of this program.
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 /// How many of the last characters make the hint.
@@ -30,6 +31,13 @@ impl TokenValue {
     pub fn hint(&self) -> String {
         let characters = self.expose().chars().count();
         self.expose().chars().skip(characters.saturating_sub(HINT_LENGTH)).collect()
+    }
+}
+
+/// A vendor's answer may hold one. Nothing is the other way round.
+impl<'de> Deserialize<'de> for TokenValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 

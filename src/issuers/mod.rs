@@ -4,6 +4,8 @@
 //! Kubernetes: specs come in as plain data, values go out as [`crate::token_value::TokenValue`].
 
 pub mod builtin;
+pub mod http;
+pub mod mailtrap;
 pub mod observing;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
+use self::mailtrap::Mailtrap;
 use crate::{
     api::{
         IssuerSpec,
@@ -20,7 +23,7 @@ use crate::{
     token_value::TokenValue,
 };
 
-/// How long one call to an issuer may take where its spec does not say.
+/// How long one call to a vendor may take where the issuer's spec says nothing.
 pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 /// What an issuer can do. Decisions depend on this and on nothing else about an issuer.
@@ -164,7 +167,7 @@ pub enum IssuerError {
         "the issuer's address is inside the cluster's network: use a ClusterTokenIssuer, or run the operator with --allow-private-issuers"
     )]
     AddressRefused,
-    /// It says that it can't now: nothing was done.
+    /// It can't now, or its answer got lost: nothing was made, and the same can be asked again.
     #[error("the issuer is not available: {0}")]
     Unavailable(String),
     /// It asks for fewer calls: nothing was done.
@@ -188,7 +191,7 @@ pub enum IssuerError {
     /// The account does not exist there, or not for this credential.
     #[error("the issuer knows no such account: correct the account in the issuer's spec")]
     AccountNotFound,
-    /// The answer got lost: nobody knows whether it was done.
+    /// The answer got lost: nobody knows whether a token was made.
     #[error("the issuer's answer got lost: {0}")]
     OutcomeUnknown(String),
 }
@@ -262,14 +265,16 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
+            IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
         }
     }
 
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
-            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
+            Some(IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
         }
     }
 }
