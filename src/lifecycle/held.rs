@@ -104,7 +104,7 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
         (None, Some(issuer)) if can.expiry => Some(issuer.clone()),
         _ => declared_end,
     };
-    match token.id.as_deref().and_then(|id| observed.listed(id)) {
+    match token.id.as_deref().and_then(|id| observed.listed(id)).or(observed.shown.as_ref()) {
         Some(listed) => TokenStatus {
             last_used_at: listed.last_used_at.map(|at| Time(schedule::to_second(at))).or(token.last_used_at),
             account_type: word(listed.details.account_type.as_ref()).or(token.account_type),

@@ -3,6 +3,7 @@
 mod deletion;
 mod ending;
 mod intent;
+mod polls;
 mod upkeep;
 
 use super::*;
