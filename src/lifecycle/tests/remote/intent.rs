@@ -8,6 +8,8 @@ const RESETTING: Capabilities = Capabilities {
     ..PLAIN
 };
 
+type Change = Box<dyn Fn(&mut Observed, &mut ListedToken)>;
+
 fn after(seconds: i64) -> Timestamp {
     at(NOW) + SignedDuration::from_secs(seconds)
 }
@@ -23,7 +25,7 @@ fn what_a_lost_attempt_without_a_name_may_have_made_is_ended_and_nothing_else() 
         name: None,
         reason: OrphanReason::Ambiguous,
     };
-    let cases: [(&str, Box<dyn Fn(&mut Observed, &mut ListedToken)>, bool); 11] = [
+    let cases: [(&str, Change, bool); 11] = [
         (
             "it was written down in this pass",
             Box::new(move |o, t| o.orphaned.push(orphan(&t.id))),
