@@ -169,10 +169,10 @@ fn in_account(answer: &Answer) -> Result<&Answer, IssuerError> {
 
 /// Nobody can tell a missing right from the refusal to delete the last token of a domain.
 fn or_the_last_one(error: IssuerError) -> IssuerError {
-    const LAST: &str = "the last token of a domain can't be deleted: make another one there first";
+    let hint = |why| format!("{why} (Mailtrap keeps the last token of a domain: if it is that one, make another there first)");
     match error {
-        IssuerError::NotPermitted(why) => IssuerError::NotPermitted(format!("{why}; or it is that {LAST}")),
-        IssuerError::Refused(why) => IssuerError::Refused(format!("{why}; perhaps {LAST}")),
+        IssuerError::NotPermitted(why) => IssuerError::NotPermitted(hint(why)),
+        IssuerError::Refused(why) => IssuerError::Refused(hint(why)),
         other => other,
     }
 }
