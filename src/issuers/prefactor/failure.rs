@@ -17,6 +17,9 @@ const TOO_MANY_REQUESTS: u16 = 429;
 /// The status of a call that does not go with the present state (RFC 9110 section 15.5.10).
 const CONFLICT: u16 = 409;
 
+/// The status of an answer without a body.
+const NO_CONTENT: u16 = 204;
+
 /// An answer that says that it was not done.
 pub struct Failure<'a> {
     answer: &'a Answer,
@@ -24,8 +27,7 @@ pub struct Failure<'a> {
 }
 
 impl<'a> Failure<'a> {
-    /// Nothing where it was done. A body may speak of an error under a status that does not; one that is no JSON, such as the empty
-    /// one after a removal, says nothing.
+    /// Nothing where it does not say so. A body may speak of an error under a status that does not.
     pub fn of(answer: &'a Answer) -> Option<Self> {
         let body: ErrorBody = answer.json().unwrap_or_default();
         let failed = !answer.is_success() || body.status == "error";
@@ -86,6 +88,11 @@ impl<'a> Failure<'a> {
         let fields = fields.map(|(field, flaws)| format!("{field} {}", words(flaws)));
         message.into_iter().chain(fields).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// Whether an answer without a failure says that it was done: by its body, or by having none (RFC 9110 section 15.3.5).
+pub fn says_done(answer: &Answer) -> bool {
+    answer.status() == NO_CONTENT || answer.json::<ErrorBody>().is_ok()
 }
 
 /// One text, or several.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::{
-    failure::Failure,
+    failure::{Failure, says_done},
     token::to_second,
     wire::{Create, Created, Details, NewToken, Page, Shown, Status},
 };
@@ -39,8 +39,8 @@ pub struct Prefactor {
 enum Changed {
     /// It is done, or the token is gone.
     Done,
-    /// The token is in no state for it, as this error says.
-    WrongState(IssuerError),
+    /// The token is in no state for it, or the answer does not say: this error, unless the token is as it is to be.
+    Unclear(IssuerError),
 }
 
 impl Prefactor {
@@ -175,16 +175,17 @@ impl Prefactor {
         };
         let answer = call.send(Effect::Change).await?;
         match Failure::of(&answer) {
-            None => Ok(Changed::Done),
+            None if says_done(&answer) => Ok(Changed::Done),
+            None => Ok(Changed::Unclear(answer.unexpected("it does not say that it was done"))),
             Some(failure) if failure.is_not_found() => Ok(Changed::Done),
-            Some(failure) if failure.is_wrong_state() => Ok(Changed::WrongState(failure.error(&self.http))),
+            Some(failure) if failure.is_wrong_state() => Ok(Changed::Unclear(failure.error(&self.http))),
             Some(failure) => Err(failure.error(&self.http)),
         }
     }
 
-    /// The same, with a look at the token where it is in no state for it: it may be there already.
+    /// The same, with a look at the token where that is unclear: it may be as it is to be already.
     async fn bring(&self, id: &str, verb: Verb) -> Result<(), IssuerError> {
-        let Changed::WrongState(refusal) = self.call(id, verb).await? else {
+        let Changed::Unclear(error) = self.call(id, verb).await? else {
             return Ok(());
         };
         let Some((token, now)) = self.get(id).await? else {
@@ -200,14 +201,14 @@ impl Prefactor {
             (Verb::Delete, status) if status != Status::Revoked && token.state(now) == ListedState::Revoked => {
                 self.revoke_and_delete(id).await
             }
-            _ => Err(refusal),
+            _ => Err(error),
         }
     }
 
     async fn revoke_and_delete(&self, id: &str) -> Result<(), IssuerError> {
         for verb in [Verb::Revoke, Verb::Delete] {
-            if let Changed::WrongState(refusal) = self.call(id, verb).await? {
-                return Err(refusal);
+            if let Changed::Unclear(error) = self.call(id, verb).await? {
+                return Err(error);
             }
         }
         Ok(())
