@@ -5,6 +5,7 @@
 
 pub mod builtin;
 pub mod http;
+pub mod mailtrap;
 pub mod prefactor;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use self::prefactor::Prefactor;
+use self::{mailtrap::Mailtrap, prefactor::Prefactor};
 use crate::{
     api::{
         IssuerSpec,
@@ -261,16 +262,18 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Prefactor(_) => Some(Prefactor::CAPABILITIES),
-            IssuerType::Mailtrap(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
+            IssuerType::Prefactor(_) => Some(Capabilities::PREFACTOR),
+            IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
         }
     }
 
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
+            Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
             Some(IssuerType::Prefactor(spec)) => Ok(Some(Arc::new(Prefactor::open(&access, spec)?))),
-            Some(IssuerType::Mailtrap(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
         }
     }
 }

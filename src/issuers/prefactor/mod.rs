@@ -29,6 +29,21 @@ const PAGE_SIZE: &str = "100";
 /// How many pages are read: with what they have in common they hold 20,000 tokens.
 const MOST_PAGES: usize = 225;
 
+impl Capabilities {
+    /// What Prefactor can do.
+    pub const PREFACTOR: Self = Self {
+        local: false,
+        suspend: true,
+        reset: None,
+        readable_value: false,
+        expiry: true,
+        names: false,
+        update: false,
+        revoke_before_delete: true,
+        last_used: true,
+    };
+}
+
 /// Prefactor, for one issuer.
 pub struct Prefactor {
     http: Http,
@@ -44,19 +59,6 @@ enum Changed {
 }
 
 impl Prefactor {
-    /// What it can do.
-    pub const CAPABILITIES: Capabilities = Capabilities {
-        local: false,
-        suspend: true,
-        reset: None,
-        readable_value: false,
-        expiry: true,
-        names: false,
-        update: false,
-        revoke_before_delete: true,
-        last_used: true,
-    };
-
     /// Sets the way to it up, without a call.
     ///
     /// # Errors
@@ -226,7 +228,7 @@ fn unsupported<'a, T: Send + 'a>(why: &'static str) -> BoxFuture<'a, Result<T, I
 
 impl Issuer for Prefactor {
     fn capabilities(&self) -> Capabilities {
-        Self::CAPABILITIES
+        Capabilities::PREFACTOR
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<ListedToken>, IssuerError>> {
