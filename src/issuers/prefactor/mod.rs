@@ -26,7 +26,7 @@ const DEFAULT_URL: &str = "https://app.prefactorai.com";
 const TOKENS: [&str; 3] = ["api", "v1", "api_token"];
 /// How many tokens a page has.
 const PAGE_SIZE: &str = "100";
-/// How many pages are read: with what they have in common they hold 20,000 tokens.
+/// How many pages are read: without what they have in common they hold 20,000 tokens.
 const MOST_PAGES: usize = 225;
 
 impl Capabilities {
@@ -112,7 +112,7 @@ impl Prefactor {
                 Some(next) => (begin, end) = (next.saturating_sub(in_common), next),
             }
         }
-        Err(IssuerError::Unavailable("its list has more than 20000 tokens".to_owned()))
+        Err(IssuerError::Unavailable("its list has more pages than are read".to_owned()))
     }
 
     async fn page(&self, account: Option<&str>, offset: usize) -> Result<Answer, IssuerError> {

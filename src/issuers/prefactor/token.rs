@@ -8,9 +8,9 @@ use crate::{
     issuers::{ListedState, ListedToken, TokenDetails},
 };
 
-/// How long after its end a token is still shown as the vendor shows it. The end that the vendor was given is the operator's own too:
-/// by then the operator has ended the token, and does not take it for one that somebody else ended.
-const AFTER_THE_END: SignedDuration = SignedDuration::from_mins(5);
+/// How long after its end a token is still shown as the vendor shows it. The operator ends it by itself at the declared end, which is up
+/// to 5 minutes later, by a clock that may be as much behind: till then it must not seem to be ended by somebody else.
+const AFTER_THE_END: SignedDuration = SignedDuration::from_mins(10);
 
 impl Details {
     /// The token as it is listed for that account, and for what was asked, if anything was. `now` is the vendor's time.

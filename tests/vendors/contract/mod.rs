@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     fakes::{Behaviour, Fake, Fault, Now, Shown},
     mailtrap::{LongPaths, ShortPaths},
+    prefactor::{NamedAccount, OwnAccount},
 };
 
 /// One vendor, as the suite needs to know it.
@@ -35,6 +36,8 @@ pub trait Vendor: 'static {
     const CREDENTIAL: &'static str;
     /// One that lacks the right to change anything; none where the vendor has no such thing.
     const READER: Option<&'static str>;
+    /// Whether the vendor gives a token an end for which none is asked.
+    const GIVES_ENDS: bool = false;
 
     /// A fake without tokens.
     fn fake(now: Now) -> Self::Fake;
@@ -65,11 +68,13 @@ impl Clock {
         Self(Arc::new(AtomicI64::new(Timestamp::now().as_second())))
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
         Timestamp::from_second(self.0.load(Ordering::SeqCst)).unwrap()
     }
 
-    fn advance(&self, by: SignedDuration) {
+    /// Time passes.
+    pub fn advance(&self, by: SignedDuration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 }
@@ -216,4 +221,6 @@ macro_rules! contract {
 contract! {
     mailtrap_with_short_paths: ShortPaths,
     mailtrap_with_long_paths: LongPaths,
+    prefactor_in_its_own_account: OwnAccount,
+    prefactor_in_a_named_account: NamedAccount,
 }
