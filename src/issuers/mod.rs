@@ -7,13 +7,14 @@ pub mod builtin;
 pub mod http;
 pub mod mailtrap;
 pub mod observing;
+pub mod prefactor;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use self::mailtrap::Mailtrap;
+use self::{mailtrap::Mailtrap, prefactor::Prefactor};
 use crate::{
     api::{
         IssuerSpec,
@@ -266,7 +267,8 @@ impl Issuers for KnownIssuers {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
             IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
-            IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Prefactor(_) => Some(Capabilities::PREFACTOR),
+            IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
         }
     }
 
@@ -274,7 +276,8 @@ impl Issuers for KnownIssuers {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
             Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
-            Some(IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Prefactor(spec)) => Ok(Some(Arc::new(Prefactor::open(&access, spec)?))),
+            Some(IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
         }
     }
 }

@@ -9,3 +9,4 @@ mod contract;
 mod http;
 mod mailtrap;
 mod openapi;
+mod prefactor;

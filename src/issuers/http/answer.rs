@@ -61,11 +61,16 @@ impl Answer {
         HttpError::Unexpected(why).after(self.effect)
     }
 
-    /// The error that the status speaks of, with what the vendor writes of it.
-    pub fn refusal(&self, message: Option<&str>) -> IssuerError {
+    /// What the vendor writes of an error, fit to be shown; where it writes nothing, the status.
+    pub fn reason(&self, message: Option<&str>) -> String {
         let said = message.map(|message| presentable(message, &self.secrets));
         let said = said.filter(|said| !said.is_empty());
-        let reason = said.unwrap_or_else(|| format!("status {}, without a reason", self.status()));
+        said.unwrap_or_else(|| format!("status {}, without a reason", self.status()))
+    }
+
+    /// The error that the status speaks of, with what the vendor writes of it.
+    pub fn refusal(&self, message: Option<&str>) -> IssuerError {
+        let reason = self.reason(message);
         match self.status {
             StatusCode::UNAUTHORIZED => IssuerError::CredentialRefused,
             StatusCode::FORBIDDEN => IssuerError::NotPermitted(reason),

@@ -588,3 +588,24 @@ fn a_stray_of_ours_is_ended_and_what_is_not_ours_is_left_alone() {
     let left: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
     assert_eq!(left, ["id-1", "another cluster's", "another object's", "somebody's"]);
 }
+
+#[test]
+fn a_token_made_by_a_clock_ahead_of_ours_does_not_seem_to_end_too_early() {
+    let mut observed = at_issuer(Capabilities { expiry: true, ..PLAIN });
+    observed.edit(|token| token.spec.lifetime = hours("24h"));
+    let mut tokens = Vec::new();
+    while observed.fresh.is_none() {
+        let Plan::Step(step) = decide(&observed) else {
+            panic!("it rests before it is made");
+        };
+        take_remote(&mut observed, step, &mut tokens);
+    }
+    let asked = observed.pending().unwrap().expires_at.clone();
+    let made = observed.fresh.as_mut().unwrap();
+    made.issued_at += SignedDuration::from_secs(1);
+    made.expires_at = asked.map(|Time(end)| end);
+    steps(&mut observed, &mut tokens);
+    observed.now += SignedDuration::from_secs(60);
+    assert!(!steps(&mut observed, &mut tokens).contains(&"create_token".to_owned()));
+    assert_eq!(tokens.len(), 1);
+}

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use crate::{
     fakes::{Behaviour, Fake, Fault, Now, Shown},
     mailtrap::{LongPaths, ShortPaths},
+    prefactor::{NamedAccount, OwnAccount},
 };
 
 /// One vendor, as the suite needs to know it.
@@ -37,6 +38,8 @@ pub trait Vendor: 'static {
     const CREDENTIAL: &'static str;
     /// One that lacks the right to change anything; none where the vendor has no such thing.
     const READER: Option<&'static str>;
+    /// Whether the vendor gives a token an end for which none is asked.
+    const GIVES_ENDS: bool = false;
 
     /// A fake without tokens.
     fn fake(now: Now) -> Self::Fake;
@@ -259,4 +262,6 @@ async fn fits<V: Vendor>(groups: &[&str]) {
 contract! {
     mailtrap_with_short_paths: ShortPaths => [reset, rights],
     mailtrap_with_long_paths: LongPaths => [reset, rights, accounts],
+    prefactor_in_its_own_account: OwnAccount => [suspend],
+    prefactor_in_a_named_account: NamedAccount => [suspend, accounts],
 }

@@ -40,6 +40,9 @@ pub async fn what_is_made_is_listed_with_its_name_and_end<V: Vendor>() {
 }
 
 pub async fn what_is_made_without_an_end_has_none<V: Vendor>() {
+    if V::GIVES_ENDS {
+        return;
+    }
     let bench = Bench::<V>::new().await;
     let made = bench.made(1).await;
     assert_eq!(made.expires_at, None);
