@@ -5,6 +5,7 @@
 
 pub mod builtin;
 pub mod http;
+mod names;
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use crate::{
     },
     token_value::TokenValue,
 };
+
+pub use self::names::NameCharacters;
 
 /// How long one call to a vendor may take where the issuer's spec says nothing.
 pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
@@ -39,6 +42,8 @@ pub struct Capabilities {
     pub expiry: bool,
     /// A token has a name that we choose, and so carries our marker.
     pub names: bool,
+    /// Which characters such a name may have.
+    pub name_characters: NameCharacters,
     /// Name, description and parameters of a token can be changed.
     pub update: bool,
     /// A token must be revoked before it can be deleted.
@@ -56,6 +61,7 @@ impl Capabilities {
         readable_value: false,
         expiry: true,
         names: true,
+        name_characters: NameCharacters::Any,
         update: true,
         revoke_before_delete: false,
         last_used: false,

@@ -39,7 +39,7 @@ impl Marker {
         let marker = format!("k8s-{}-{}-{}", self.cluster, self.uid, self.attempt);
         let room = longest.saturating_sub(marker.len() + 1);
         let cut: String = display_name.chars().take(room).collect();
-        format!("{} {marker}", cut.trim_end())
+        format!("{} {marker}", cut.trim_end()).trim_start().to_owned()
     }
 }
 
@@ -72,6 +72,7 @@ mod tests {
         let long = marker().name(&"ä ".repeat(300), 200);
         assert!(long.chars().count() <= 200);
         assert_eq!(Marker::in_name(&long), Some(marker()));
+        assert_eq!(marker().name("   ", 200), "k8s-0123abcd-0123456789-17");
     }
 
     #[test]
