@@ -6,6 +6,7 @@
 pub mod builtin;
 pub mod http;
 mod names;
+pub mod softwareone;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::{
     },
     token_value::TokenValue,
 };
+
+use self::softwareone::Softwareone;
 
 pub use self::names::NameCharacters;
 
@@ -265,14 +268,16 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Softwareone(_) => Some(Softwareone::CAPABILITIES),
+            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Wavefront(_) => None,
         }
     }
 
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
-            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::new(spec, &access)?))),
+            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Wavefront(_)) => Ok(None),
         }
     }
 }
