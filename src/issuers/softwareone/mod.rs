@@ -5,6 +5,8 @@
 
 mod wire;
 
+use std::collections::HashSet;
+
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 
@@ -64,7 +66,8 @@ impl Softwareone {
     async fn tokens(&self) -> Result<Vec<Token>, IssuerError> {
         for _ in 0..READINGS {
             if let Some(mut tokens) = self.read_pages().await? {
-                tokens.retain(|token| token.status != Status::Deleted);
+                let mut seen = HashSet::new();
+                tokens.retain(|token| token.status != Status::Deleted && seen.insert(token.id.clone()));
                 return Ok(tokens);
             }
         }
