@@ -268,7 +268,7 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Softwareone(_) => Some(Softwareone::CAPABILITIES),
+            IssuerType::Softwareone(_) => Some(Capabilities::SOFTWAREONE),
             IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Wavefront(_) => None,
         }
     }
@@ -276,7 +276,7 @@ impl Issuers for KnownIssuers {
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
-            Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::new(spec, &access)?))),
+            Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::open(&access, spec)?))),
             Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Wavefront(_)) => Ok(None),
         }
     }

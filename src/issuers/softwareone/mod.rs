@@ -17,7 +17,7 @@ use super::{
 };
 use crate::api::issuer::SoftwareoneIssuer;
 
-/// What stands before the documented paths.
+/// What stands before the documented paths where the spec says nothing.
 const URL: &str = "https://api.platform.softwareone.com/public";
 /// Where the tokens are.
 const TOKENS: [&str; 3] = ["v1", "accounts", "api-tokens"];
@@ -27,16 +27,11 @@ const PAGE: usize = 50;
 const MOST_TOKENS: usize = 20_000;
 /// How often a list is read anew that changes while it is read.
 const READINGS: usize = 3;
+const NOT_FOUND: u16 = 404;
 
-/// The tokens of one account, and of others that the credential shows.
-pub struct Softwareone {
-    http: Http,
-    account: String,
-}
-
-impl Softwareone {
+impl Capabilities {
     /// What the Marketplace can do.
-    pub const CAPABILITIES: Capabilities = Capabilities {
+    pub const SOFTWAREONE: Self = Self {
         local: false,
         suspend: true,
         reset: None,
@@ -48,12 +43,20 @@ impl Softwareone {
         revoke_before_delete: false,
         last_used: true,
     };
+}
 
+/// The Marketplace, for one issuer.
+pub struct Softwareone {
+    http: Http,
+    account: String,
+}
+
+impl Softwareone {
     /// Sets it up, without a call.
     ///
     /// # Errors
-    /// Where the url, the caBundle or the credential can't be used.
-    pub fn new(spec: &SoftwareoneIssuer, access: &Access<'_>) -> Result<Self, IssuerError> {
+    /// Where the spec or the credential can't be used.
+    pub fn open(access: &Access<'_>, spec: &SoftwareoneIssuer) -> Result<Self, IssuerError> {
         let url = spec.url.as_deref().unwrap_or(URL);
         Ok(Self {
             http: Http::new(&Settings::of(access, url, CredentialHeader::Bearer))?,
@@ -105,13 +108,12 @@ impl Softwareone {
             .query("order", "id")
             .query("select", "+audit");
         let answer = call.send(Effect::Read).await?;
-        match answer.status() {
-            200..300 => Ok(answer),
-            404 => Err(IssuerError::Refused(
-                "there is no list of tokens: correct the url in the issuer's spec".to_owned(),
-            )),
-            _ => Err(refusal(&answer)),
+        if answer.status() == NOT_FOUND {
+            let why = "there is no list of tokens: correct the url in the issuer's spec";
+            return Err(IssuerError::Refused(why.to_owned()));
         }
+        done(&answer)?;
+        Ok(answer)
     }
 
     /// The token of that id; nothing where it is gone.
@@ -127,12 +129,10 @@ impl Softwareone {
             properties: Properties::of(request),
         };
         let answer = self.http.post(&TOKENS).json(&new).send(Effect::Make).await?;
-        match answer.status() {
-            200..300 => {}
-            404 => return Err(IssuerError::AccountNotFound),
-            _ => return Err(refusal(&answer)),
+        if answer.status() == NOT_FOUND {
+            return Err(IssuerError::AccountNotFound);
         }
-        let token: Token = answer.json()?;
+        let token: Token = done(&answer)?.json()?;
         let value = token.value().ok_or_else(|| answer.unexpected("it has no token"))?.clone();
         Ok(IssuedToken {
             value,
@@ -161,17 +161,17 @@ impl Softwareone {
             Verb::Revoke => return Err(unable("revokes no token without deleting it")),
         };
         let answer = call.send(Effect::Change).await?;
-        if answer.is_success() || answer.status() == 404 {
+        if answer.status() == NOT_FOUND {
             return Ok(());
         }
-        match refusal(&answer) {
-            IssuerError::Refused(_) if self.is_done(id, verb).await? => Ok(()),
-            refusal => Err(refusal),
+        match done(&answer) {
+            Err(IssuerError::Refused(_)) if self.is_so(id, verb).await? => Ok(()),
+            outcome => outcome.map(drop),
         }
     }
 
     /// Whether the token is as the verb leaves it: what is so already is refused.
-    async fn is_done(&self, id: &str, verb: Verb) -> Result<bool, IssuerError> {
+    async fn is_so(&self, id: &str, verb: Verb) -> Result<bool, IssuerError> {
         let status = self.get(id).await?.map(|token| token.status);
         Ok(match (verb, status) {
             (_, None) | (Verb::Suspend, Some(Status::Disabled)) | (Verb::Activate, Some(Status::Active)) => true,
@@ -197,7 +197,7 @@ impl Softwareone {
 
 impl Issuer for Softwareone {
     fn capabilities(&self) -> Capabilities {
-        Self::CAPABILITIES
+        Capabilities::SOFTWAREONE
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<ListedToken>, IssuerError>> {
@@ -240,16 +240,20 @@ fn of_token(id: &str) -> [&str; 4] {
 
 /// The token of an answer; nothing where it says that there is none.
 fn present(answer: &Answer) -> Result<Option<Token>, IssuerError> {
-    match answer.status() {
-        200..300 => Ok(Some(answer.json()?).filter(|token: &Token| token.status != Status::Deleted)),
-        404 => Ok(None),
-        _ => Err(refusal(answer)),
+    if answer.status() == NOT_FOUND {
+        return Ok(None);
     }
+    let token: Token = done(answer)?.json()?;
+    Ok(Some(token).filter(|token| token.status != Status::Deleted))
 }
 
-fn refusal(answer: &Answer) -> IssuerError {
+/// The answer, where it says that it was done.
+fn done(answer: &Answer) -> Result<&Answer, IssuerError> {
+    if answer.is_success() {
+        return Ok(answer);
+    }
     let problem = answer.json::<Problem>().ok();
-    answer.refusal(problem.and_then(Problem::text).as_deref())
+    Err(answer.refusal(problem.and_then(Problem::text).as_deref()))
 }
 
 fn unable(why: &str) -> IssuerError {
