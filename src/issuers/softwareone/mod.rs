@@ -27,6 +27,7 @@ const PAGE: usize = 50;
 const MOST_TOKENS: usize = 20_000;
 /// How often a list is read anew that changes while it is read.
 const READINGS: usize = 3;
+const NO_CONTENT: u16 = 204;
 const NOT_FOUND: u16 = 404;
 
 impl Capabilities {
@@ -140,7 +141,7 @@ impl Softwareone {
             id: token.id,
             name: token.name.or_else(|| request.name.clone()),
             attempt: request.attempt,
-            issued_at: Timestamp::now(),
+            issued_at: answer.date().unwrap_or_else(Timestamp::now),
             announced_at: None,
             expires_at: None,
         })
@@ -161,22 +162,19 @@ impl Softwareone {
             Verb::Revoke => return Err(unable("revokes no token without deleting it")),
         };
         let answer = call.send(Effect::Change).await?;
-        if answer.status() == NOT_FOUND {
+        if answer.status() == NO_CONTENT {
             return Ok(());
         }
-        match done(&answer) {
-            Err(IssuerError::Refused(_)) if self.is_so(id, verb).await? => Ok(()),
-            outcome => outcome.map(drop),
+        let (token, otherwise) = match present(&answer) {
+            // What is so already is refused.
+            Err(refused @ IssuerError::Refused(_)) => (self.get(id).await?, refused),
+            shown => (shown?, answer.unexpected("the token is as it was")),
+        };
+        if is_as_left_by(verb, token.as_ref()) {
+            Ok(())
+        } else {
+            Err(otherwise)
         }
-    }
-
-    /// Whether the token is as the verb leaves it: what is so already is refused.
-    async fn is_so(&self, id: &str, verb: Verb) -> Result<bool, IssuerError> {
-        let status = self.get(id).await?.map(|token| token.status);
-        Ok(match (verb, status) {
-            (_, None) | (Verb::Suspend, Some(Status::Disabled)) | (Verb::Activate, Some(Status::Active)) => true,
-            (_, Some(_)) => false,
-        })
     }
 
     fn listed(&self, token: Token) -> ListedToken {
@@ -254,6 +252,14 @@ fn done(answer: &Answer) -> Result<&Answer, IssuerError> {
     }
     let problem = answer.json::<Problem>().ok();
     Err(answer.refusal(problem.and_then(Problem::text).as_deref()))
+}
+
+/// Whether the token is as the verb leaves it.
+fn is_as_left_by(verb: Verb, token: Option<&Token>) -> bool {
+    match (verb, token.map(|token| token.status)) {
+        (_, None) | (Verb::Suspend, Some(Status::Disabled)) | (Verb::Activate, Some(Status::Active)) => true,
+        (_, Some(_)) => false,
+    }
 }
 
 fn unable(why: &str) -> IssuerError {
