@@ -5,6 +5,7 @@
 
 pub mod builtin;
 pub mod http;
+pub mod mailtrap;
 mod names;
 pub mod softwareone;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
+use self::{mailtrap::Mailtrap, softwareone::Softwareone};
 use crate::{
     api::{
         IssuerSpec,
@@ -21,8 +23,6 @@ use crate::{
     },
     token_value::TokenValue,
 };
-
-use self::softwareone::Softwareone;
 
 pub use self::names::NameCharacters;
 
@@ -268,16 +268,18 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
+            IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
             IssuerType::Softwareone(_) => Some(Capabilities::SOFTWAREONE),
-            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Prefactor(_) | IssuerType::Wavefront(_) => None,
         }
     }
 
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
+            Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
             Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::open(&access, spec)?))),
-            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Prefactor(_) | IssuerType::Wavefront(_)) => Ok(None),
         }
     }
 }
