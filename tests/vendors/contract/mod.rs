@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     fakes::{Behaviour, Fake, Fault, Now, Shown},
     mailtrap::{LongPaths, ShortPaths},
+    softwareone::Marketplace,
 };
 
 /// One vendor, as the suite needs to know it.
@@ -216,4 +217,5 @@ macro_rules! contract {
 contract! {
     mailtrap_with_short_paths: ShortPaths,
     mailtrap_with_long_paths: LongPaths,
+    softwareone: Marketplace,
 }
