@@ -172,6 +172,14 @@ pub struct Parameters {
     pub softwareone: Option<SoftwareoneParameters>,
 }
 
+impl Parameters {
+    /// Whether they don't say what a token may reach, so that the vendor decides when it makes one. A vendor that changes tokens can't
+    /// be told so about one that exists.
+    pub fn leave_reach_open(&self) -> bool {
+        self.softwareone.as_ref().is_some_and(|softwareone| softwareone.modules.is_empty())
+    }
+}
+
 /// What a Mailtrap token may reach.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 pub struct MailtrapParameters {

@@ -6,15 +6,17 @@
 pub mod builtin;
 pub mod http;
 pub mod mailtrap;
+mod names;
 pub mod observing;
 pub mod prefactor;
+pub mod softwareone;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use self::{mailtrap::Mailtrap, prefactor::Prefactor};
+use self::{mailtrap::Mailtrap, prefactor::Prefactor, softwareone::Softwareone};
 use crate::{
     api::{
         IssuerSpec,
@@ -23,6 +25,8 @@ use crate::{
     },
     token_value::TokenValue,
 };
+
+pub use self::names::NameCharacters;
 
 /// How long one call to a vendor may take where the issuer's spec says nothing.
 pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
@@ -43,6 +47,8 @@ pub struct Capabilities {
     pub expiry: bool,
     /// A token has a name that we choose, and so carries our marker.
     pub names: bool,
+    /// Which characters such a name may have.
+    pub name_characters: NameCharacters,
     /// Name, description and parameters of a token can be changed.
     pub update: bool,
     /// A token must be revoked before it can be deleted.
@@ -60,6 +66,7 @@ impl Capabilities {
         readable_value: false,
         expiry: true,
         names: true,
+        name_characters: NameCharacters::Any,
         update: true,
         revoke_before_delete: false,
         last_used: false,
@@ -268,7 +275,8 @@ impl Issuers for KnownIssuers {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
             IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
             IssuerType::Prefactor(_) => Some(Capabilities::PREFACTOR),
-            IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Softwareone(_) => Some(Capabilities::SOFTWAREONE),
+            IssuerType::Wavefront(_) => None,
         }
     }
 
@@ -277,7 +285,8 @@ impl Issuers for KnownIssuers {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
             Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
             Some(IssuerType::Prefactor(spec)) => Ok(Some(Arc::new(Prefactor::open(&access, spec)?))),
-            Some(IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::open(&access, spec)?))),
+            Some(IssuerType::Wavefront(_)) => Ok(None),
         }
     }
 }

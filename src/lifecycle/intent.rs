@@ -256,7 +256,7 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
         verb: if base.is_some() { Verb::Reset } else { Verb::Create },
         name: capabilities
             .names
-            .then(|| marker(observed, attempt).name(&secret::display_name(&observed.token), bounds::DISPLAY_NAME)),
+            .then(|| marker(observed, attempt).name(&remote::display_name(observed), bounds::DISPLAY_NAME)),
         account: observed.token.spec.account.clone(),
         parameters_hash: secret::parameters_hash(&observed.token),
         base,

@@ -43,7 +43,7 @@ impl Marker {
         let marker = format!("k8s-{}-{}-{}", self.cluster, self.uid, self.attempt);
         let room = longest.saturating_sub(marker.len() + 1);
         let cut: String = display_name.chars().take(room).collect();
-        format!("{} {marker}", cut.trim_end())
+        format!("{} {marker}", cut.trim_end()).trim_start().to_owned()
     }
 }
 
@@ -83,6 +83,7 @@ mod tests {
         assert_eq!(Marker::in_name(&long), Some(marker()));
         let full = marker().name(&"x".repeat(300), 200);
         assert_eq!(full.len(), 200, "as much of the display name as fits");
+        assert_eq!(marker().name("   ", 200), "k8s-0123abcd-0123456789-17");
     }
 
     #[test]

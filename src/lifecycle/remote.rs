@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{
-        api_token::{ObservedState, TokenStatus},
+        api_token::{ObservedState, Parameters, TokenStatus},
         bounds, names,
     },
     issuers::{IssuedToken, ListedState, ListedToken},
@@ -184,6 +184,7 @@ fn update(observed: &Observed) -> Option<Step> {
     let differs =
         is_renamed(observed, current) || current.parameters_hash != secret::parameters_hash(&observed.token) || spec.description.is_some();
     let wanted = observed.capabilities()?.update && !observed.updated && !observed.is_of_this_generation() && differs;
+    let wanted = wanted && !needs_another(observed, current);
     wanted.then(|| Step::UpdateToken {
         id: id.clone(),
         name: declared_name(observed, current),
@@ -192,11 +193,17 @@ fn update(observed: &Observed) -> Option<Step> {
 
 /// The name that the token is to have: as declared, with the marker that it was made with.
 pub fn declared_name(observed: &Observed, token: &TokenStatus) -> String {
-    let display_name = secret::display_name(&observed.token);
+    let display_name = display_name(observed);
     match token.name.as_deref().and_then(Marker::in_name) {
         Some(marker) => marker.name(&display_name, bounds::DISPLAY_NAME),
-        None => display_name,
+        None => display_name.chars().take(bounds::DISPLAY_NAME).collect(),
     }
+}
+
+/// The declared name as the issuer lets it be written.
+pub fn display_name(observed: &Observed) -> String {
+    let characters = observed.capabilities().unwrap_or_default().name_characters;
+    characters.write(&secret::display_name(&observed.token))
 }
 
 /// Whether the spec has another name for the token. A reset appends to it.
@@ -224,7 +231,8 @@ pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
     let reparametrized = token.parameters_hash.is_some() && token.parameters_hash != secret::parameters_hash(&observed.token);
     let moved = observed.token.spec.account != token.account;
     let outlives = capabilities.expiry && ends_too_early(observed, token);
-    moved || outlives || (!capabilities.update && (renamed || reparametrized))
+    let unbound = reparametrized && observed.token.spec.parameters.as_ref().is_none_or(Parameters::leave_reach_open);
+    moved || outlives || unbound || (!capabilities.update && (renamed || reparametrized))
 }
 
 /// Whether the issuer ends the token before the spec does.

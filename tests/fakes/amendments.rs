@@ -16,6 +16,7 @@ pub struct Amendment {
 
 const LONG: &[&str] = &["mailtrap-with-account-id.yaml"];
 const SHORT: &[&str] = &["mailtrap.yaml"];
+const MARKETPLACE: &[&str] = &["softwareone-api-tokens.json"];
 
 /// All of them.
 pub const AMENDMENTS: &[Amendment] = &[
@@ -61,6 +62,24 @@ pub const AMENDMENTS: &[Amendment] = &[
         value: unprocessable,
         why: "how the last token of a domain is refused is not documented",
     },
+    Amendment {
+        documents: MARKETPLACE,
+        pointer: "/paths/~1public~1v1~1accounts~1api-tokens/post/responses/404",
+        value: problem,
+        why: "how an account that is not there is refused is not documented",
+    },
+    Amendment {
+        documents: MARKETPLACE,
+        pointer: "/paths/~1public~1v1~1accounts~1api-tokens~1{id}~1enable/post/responses/409",
+        value: problem,
+        why: "how it is refused to enable what is enabled is not documented",
+    },
+    Amendment {
+        documents: MARKETPLACE,
+        pointer: "/paths/~1public~1v1~1accounts~1api-tokens~1{id}~1disable/post/responses/409",
+        value: problem,
+        why: "how it is refused to disable what is disabled is not documented",
+    },
 ];
 
 fn nullable_time() -> Value {
@@ -78,4 +97,9 @@ fn not_found() -> Value {
 
 fn unprocessable() -> Value {
     json!({ "$ref": "#/components/responses/UNPROCESSABLE_ENTITY" })
+}
+
+fn problem() -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/ProblemDetails" });
+    json!({ "content": { "application/json": { "schema": schema } } })
 }

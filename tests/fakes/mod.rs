@@ -15,6 +15,7 @@ mod serving;
 pub mod mailtrap;
 pub mod openapi;
 pub mod prefactor;
+pub mod softwareone;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -58,7 +58,7 @@ impl Document {
             amend(&mut root, amendment.pointer, (amendment.value)());
         }
         Self {
-            root: without_nullable(root),
+            root: in_json_schema(root),
             validators: Mutex::default(),
         }
     }
@@ -191,13 +191,15 @@ fn amend(root: &mut Value, pointer: &str, value: Value) {
     parent[name] = value;
 }
 
-/// `nullable` of OpenAPI 3.0 in the words of JSON Schema.
-fn without_nullable(value: Value) -> Value {
+/// `nullable` of OpenAPI 3.0 in the words of JSON Schema. And a schema that is closed is so as a whole, not by each of its parts (`allOf`):
+/// that is done here, as for those that don't say it.
+fn in_json_schema(value: Value) -> Value {
     match value {
-        Value::Array(items) => items.into_iter().map(without_nullable).collect(),
+        Value::Array(items) => items.into_iter().map(in_json_schema).collect(),
         Value::Object(mut fields) => {
+            fields.retain(|name, field| name != "additionalProperties" || *field != json!(false));
             let nullable = fields.remove("nullable") == Some(json!(true));
-            let schema: Value = fields.into_iter().map(|(name, field)| (name, without_nullable(field))).collect();
+            let schema: Value = fields.into_iter().map(|(name, field)| (name, in_json_schema(field))).collect();
             if nullable {
                 json!({ "anyOf": [schema, { "type": "null" }] })
             } else {

@@ -12,7 +12,7 @@ mod world;
 
 use std::time::Instant;
 
-use apitoken_operator::issuers::Capabilities;
+use apitoken_operator::issuers::{Capabilities, NameCharacters};
 use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use self::{
@@ -31,6 +31,7 @@ const REMOTE: Capabilities = Capabilities {
     readable_value: false,
     expiry: false,
     names: true,
+    name_characters: NameCharacters::Any,
     update: false,
     revoke_before_delete: false,
     last_used: false,

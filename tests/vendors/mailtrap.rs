@@ -3,7 +3,7 @@
 use apitoken_operator::{
     api::{IssuerSpec, api_token::Parameters},
     issuers::{
-        Access, Capabilities, IssuerError, ListedState, Reach, TokenRequest, Verb,
+        Access, Capabilities, IssuerError, ListedState, NameCharacters, Reach, TokenRequest, Verb,
         http::{CredentialHeader, Effect, Http, Settings},
     },
     token_value::TokenValue,
@@ -31,6 +31,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     readable_value: false,
     expiry: true,
     names: true,
+    name_characters: NameCharacters::Any,
     update: false,
     revoke_before_delete: false,
     last_used: false,

@@ -10,3 +10,4 @@ mod http;
 mod mailtrap;
 mod openapi;
 mod prefactor;
+mod softwareone;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apitoken_operator::issuers::{Capabilities, Issuer, IssuerError, ListedState, TokenRequest, Verb};
+use apitoken_operator::issuers::{Capabilities, Issuer, IssuerError, ListedState, NameCharacters, TokenRequest, Verb};
 use jiff::{SignedDuration, ToSpan as _};
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     readable_value: false,
     expiry: true,
     names: false,
+    name_characters: NameCharacters::Any,
     update: false,
     revoke_before_delete: true,
     last_used: true,

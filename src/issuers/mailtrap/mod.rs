@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::wire::{NewToken, Reset, Resource, Token, Words, message};
 use super::{
-    Access, Capabilities, IssuedToken, Issuer, IssuerError, ListedState, ListedToken, TokenDetails, TokenRequest, Verb,
+    Access, Capabilities, IssuedToken, Issuer, IssuerError, ListedState, ListedToken, NameCharacters, TokenDetails, TokenRequest, Verb,
     http::{Answer, CredentialHeader, Effect, Http, Settings},
 };
 use crate::api::issuer::MailtrapIssuer;
@@ -31,6 +31,7 @@ impl Capabilities {
         readable_value: false,
         expiry: true,
         names: true,
+        name_characters: NameCharacters::Any,
         update: false,
         revoke_before_delete: false,
         last_used: false,

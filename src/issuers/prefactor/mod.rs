@@ -16,7 +16,7 @@ use self::{
     wire::{Create, Created, Details, NewToken, Page, Shown, Status},
 };
 use super::{
-    Access, Capabilities, IssuedToken, Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb,
+    Access, Capabilities, IssuedToken, Issuer, IssuerError, ListedState, ListedToken, NameCharacters, TokenRequest, Verb,
     http::{Answer, CredentialHeader, Effect, Http, Settings},
 };
 use crate::api::issuer::PrefactorIssuer;
@@ -38,6 +38,7 @@ impl Capabilities {
         readable_value: false,
         expiry: true,
         names: false,
+        name_characters: NameCharacters::Any,
         update: false,
         revoke_before_delete: true,
         last_used: true,

@@ -125,6 +125,7 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
             readable_value,
             expiry,
             names,
+            name_characters: Default::default(),
             update,
             revoke_before_delete,
             last_used: false,

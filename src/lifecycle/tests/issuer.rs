@@ -1,7 +1,10 @@
 //! What happens to an issuer: situation, plan, why.
 
 use super::*;
-use crate::api::issuer::{OrphanPolicy, SecretKeyRef};
+use crate::{
+    api::issuer::{OrphanPolicy, SecretKeyRef},
+    issuers::NameCharacters,
+};
 
 const NOW: &str = "2030-01-01T12:00:00Z";
 
@@ -28,6 +31,7 @@ const VENDOR: Capabilities = Capabilities {
     readable_value: false,
     expiry: false,
     names: true,
+    name_characters: NameCharacters::Any,
     update: false,
     revoke_before_delete: false,
     last_used: true,

@@ -8,8 +8,8 @@ mod upkeep;
 
 use super::*;
 use crate::{
-    api::api_token::{DeletionPolicy, Pending, Rotation, Verb},
-    issuers::{ListedState, ListedToken},
+    api::api_token::{DeletionPolicy, Parameters, Pending, Rotation, SoftwareoneParameters, Verb},
+    issuers::{ListedState, ListedToken, NameCharacters},
     lifecycle::{Orphan, OrphanReason, plan::FailureKind},
 };
 
@@ -20,6 +20,7 @@ const PLAIN: Capabilities = Capabilities {
     readable_value: false,
     expiry: false,
     names: true,
+    name_characters: NameCharacters::Any,
     update: false,
     revoke_before_delete: false,
     last_used: false,
@@ -400,6 +401,76 @@ fn a_change_is_applied_in_place_where_the_issuer_can_and_by_a_rotation_else() {
         assert_eq!(done, expected, "{why}");
         steps(&mut observed, &mut tokens);
         assert_eq!(steps(&mut observed, &mut tokens), Vec::<String>::new(), "{why}: once");
+    }
+}
+
+#[test]
+fn a_name_stands_everywhere_as_the_issuer_takes_it() {
+    let plain = Capabilities {
+        update: true,
+        name_characters: NameCharacters::Plain,
+        ..PLAIN
+    };
+    let mut observed = at_issuer(plain);
+    observed.respec(|spec| spec.display_name = Some("Köln_1".into()));
+    let mut tokens = Vec::new();
+    steps(&mut observed, &mut tokens);
+    let cases: [(fn(&mut ApiTokenSpec), &str, usize); 4] = [
+        (|_| {}, "Koln-1", 0),
+        (|spec| spec.lifetime = hours("5h"), "Koln-1", 0),
+        (|spec| spec.display_name = Some("Koln-1".into()), "Koln-1", 0),
+        (|spec| spec.display_name = Some("Kéln".into()), "Keln", 1),
+    ];
+    for (change, name, updates) in cases {
+        observed.respec(change);
+        let done = steps(&mut observed, &mut tokens);
+        assert_eq!(done.iter().filter(|step| *step == "update_token").count(), updates, "{name}");
+        let name = format!("{name} k8s-{}-0123456789-1", observed.terms.cluster);
+        let recorded = observed.recorded().token.as_ref().unwrap().name.as_deref();
+        assert_eq!((recorded, tokens[0].name.as_deref()), (Some(name.as_str()), Some(name.as_str())));
+        assert_eq!((tokens.len(), observed.ready()), (1, (true, "Ready")));
+    }
+}
+
+#[test]
+fn a_token_that_is_to_reach_what_the_vendor_decides_is_another_one() {
+    let reaching = |modules: &[&str], icon: Option<&str>| {
+        let softwareone = SoftwareoneParameters {
+            modules: modules.iter().map(|module| (*module).to_owned()).collect(),
+            icon: icon.map(str::to_owned),
+        };
+        Some(Parameters {
+            softwareone: Some(softwareone),
+            ..Default::default()
+        })
+    };
+    for (why, before, after, expected) in [
+        (
+            "another module",
+            reaching(&["MOD-1"], None),
+            reaching(&["MOD-2"], None),
+            "update_token",
+        ),
+        ("the first module", None, reaching(&["MOD-1"], None), "update_token"),
+        ("no module", reaching(&["MOD-1"], None), reaching(&[], Some("x")), "create_token"),
+        ("no parameters", reaching(&["MOD-1"], None), None, "create_token"),
+    ] {
+        let able = Capabilities { update: true, ..PLAIN };
+        let (mut observed, mut tokens) = (at_issuer(able), Vec::new());
+        observed.issuer_mut().spec = IssuerSpec {
+            softwareone: Some(Default::default()),
+            ..Default::default()
+        };
+        observed.respec(|spec| spec.parameters = before);
+        steps(&mut observed, &mut tokens);
+        observed.now += SignedDuration::from_secs(60);
+        observed.respec(|spec| {
+            spec.parameters = after;
+            spec.display_name = Some("renamed too".into());
+        });
+        let mut done = steps(&mut observed, &mut tokens);
+        done.retain(|step| ["update_token", "create_token"].contains(&step.as_str()));
+        assert_eq!(done, [expected], "{why}");
     }
 }
 

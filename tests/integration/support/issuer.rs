@@ -9,7 +9,9 @@ use std::{
 use apitoken_operator::{
     api::IssuerSpec,
     controller::clock::Clock,
-    issuers::{Access, Capabilities, IssuedToken, Issuer, IssuerError, Issuers, ListedState, ListedToken, TokenRequest, Verb},
+    issuers::{
+        Access, Capabilities, IssuedToken, Issuer, IssuerError, Issuers, ListedState, ListedToken, NameCharacters, TokenRequest, Verb,
+    },
     token_value::TokenValue,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -25,6 +27,7 @@ pub const PLAIN: Capabilities = Capabilities {
     readable_value: false,
     expiry: false,
     names: true,
+    name_characters: NameCharacters::Any,
     update: false,
     revoke_before_delete: false,
     last_used: false,

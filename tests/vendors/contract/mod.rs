@@ -26,6 +26,7 @@ use crate::{
     fakes::{Behaviour, Fake, Fault, Now, Shown},
     mailtrap::{LongPaths, ShortPaths},
     prefactor::{NamedAccount, OwnAccount},
+    softwareone::Marketplace,
 };
 
 /// One vendor, as the suite needs to know it.
@@ -264,4 +265,5 @@ contract! {
     mailtrap_with_long_paths: LongPaths => [reset, rights, accounts],
     prefactor_in_its_own_account: OwnAccount => [suspend],
     prefactor_in_a_named_account: NamedAccount => [suspend, accounts],
+    softwareone: Marketplace => [suspend, update, accounts],
 }
