@@ -35,6 +35,8 @@ pub struct Softwareone {
     pub counts: bool,
     /// Whether deleted tokens are shown, with their state.
     pub shows_deleted: bool,
+    /// Whether it leaves out whose a token is.
+    pub hides_account: bool,
     /// The status with which it refuses to bring a token to the state that it has.
     pub already: u16,
     /// The status with which it refuses an account that is not there.
@@ -99,6 +101,7 @@ impl Softwareone {
             page: 100,
             counts: true,
             shows_deleted: false,
+            hides_account: false,
             already: 400,
             no_account: 400,
             stubborn: false,
@@ -252,14 +255,12 @@ impl Softwareone {
 
     /// What is not there is absent.
     fn shown(&self, token: &Token, with_audit: bool) -> Value {
-        let account = json!({ "id": token.account, "name": "Example", "type": "Vendor", "status": "Active" });
         let module = |id: &String| json!({ "id": id, "name": "Example" });
         let mut shown = json!({
             "id": token.id,
             "status": token.status,
             "name": token.name,
             "token": token.value,
-            "account": account,
             "modules": token.modules.iter().map(module).collect::<Vec<_>>(),
         });
         let last_access_at = token.last_access_at.map(|at| at.to_string());
@@ -272,6 +273,9 @@ impl Softwareone {
             if let Some(value) = value {
                 shown[name] = json!(value);
             }
+        }
+        if !self.hides_account {
+            shown["account"] = json!({ "id": token.account, "name": "Example", "type": "Vendor", "status": "Active" });
         }
         if with_audit {
             let by = json!({ "id": "USR-1234-5678", "name": "Ops" });

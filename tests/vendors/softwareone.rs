@@ -198,6 +198,21 @@ async fn each_account_has_its_own_tokens() {
 }
 
 #[tokio::test]
+async fn a_token_that_may_be_anybodys_does_not_seem_gone() {
+    let bench = Market::new().await;
+    bench.fake.with(|fake| fake.hides_account = true);
+    let made = bench.made(1).await;
+    for account in [None, Some(ACCOUNT.to_owned()), Some(OTHER_ACCOUNT.to_owned())] {
+        let request = TokenRequest {
+            account,
+            ..bench.request(1)
+        };
+        let listed = bench.issuer().list(&request).await.unwrap();
+        assert_eq!(listed.iter().map(|token| &token.id).collect::<Vec<_>>(), [&made.id]);
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_is_not_there_is_told() {
     for (status, told) in [
         (404, IssuerError::AccountNotFound),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{issuers::TokenRequest, token_value::TokenValue};
 
+/// What every value begins with.
+const VALUE: &str = "idt:";
+
 /// What a token is made of.
 #[derive(Serialize)]
 pub struct NewToken<'a> {
@@ -224,8 +227,16 @@ impl Problem {
         };
         let fields: Vec<String> = fields.into_iter().map(|(field, messages)| messages.about(&field)).collect();
         let by_field = (!fields.is_empty()).then(|| fields.join("; "));
-        by_field.or(self.detail).or(self.message).or(self.title)
+        let text = by_field.or(self.detail).or(self.message).or(self.title);
+        text.map(|text| without_values(&text))
     }
+}
+
+/// A refusal that repeats a value must not show it. Values are known by what they begin with.
+fn without_values(text: &str) -> String {
+    let words = text.split_whitespace();
+    let shown: Vec<&str> = words.map(|word| if word.contains(VALUE) { "[secret]" } else { word }).collect();
+    shown.join(" ")
 }
 
 impl Messages {
@@ -301,6 +312,10 @@ mod tests {
             (json!({ "title": "t", "errors": ["x"] }), Some("t")),
             (json!({ "title": "t", "detail": null, "errors": null }), Some("t")),
             (json!({ "statusCode": 400, "message": "m" }), Some("m")),
+            (
+                json!({ "detail": "the token 'idt:TKN-1234-5678:0a1b2c' is active" }),
+                Some("the token [secret] is active"),
+            ),
             (json!({}), None),
         ] {
             let problem: Problem = from_value(body.clone()).unwrap();
