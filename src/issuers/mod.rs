@@ -5,12 +5,14 @@
 
 pub mod builtin;
 pub mod http;
+pub mod wavefront;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
+use self::wavefront::Wavefront;
 use crate::{
     api::{
         IssuerSpec,
@@ -259,14 +261,16 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Wavefront(issuer) => Some(wavefront::capabilities(issuer)),
+            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) => None,
         }
     }
 
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
-            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Wavefront(issuer)) => Ok(Some(Arc::new(Wavefront::new(issuer, &access)?))),
+            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_)) => Ok(None),
         }
     }
 }
