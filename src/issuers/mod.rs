@@ -261,7 +261,7 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Wavefront(issuer) => Some(wavefront::capabilities(issuer)),
+            IssuerType::Wavefront(spec) => Some(wavefront::capabilities(spec)),
             IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) => None,
         }
     }
@@ -269,7 +269,7 @@ impl Issuers for KnownIssuers {
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
-            Some(IssuerType::Wavefront(issuer)) => Ok(Some(Arc::new(Wavefront::new(issuer, &access)?))),
+            Some(IssuerType::Wavefront(spec)) => Ok(Some(Arc::new(Wavefront::open(&access, spec)?))),
             Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_)) => Ok(None),
         }
     }

@@ -1,10 +1,10 @@
 //! The operations of Wavefront's API, and what its answers mean.
 //!
-//! Values stand in paths and bodies here: each call carries them, so that no error shows one.
+//! Values stand in paths and bodies here, and may stand in what the vendor writes of an error. So each call carries those that it
+//! has, and the vendor's own words are never shown.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use super::wire::{Envelope, NewToken, Rename, Revocation, Status, Token};
@@ -20,6 +20,10 @@ use crate::{
 const ROOT: [&str; 3] = ["api", "v2", "apitoken"];
 /// How long no call is sent after an answer that asks for fewer in its body, where no time can be said.
 const SHORT_PEACE: Duration = Duration::from_secs(5);
+/// Which rights are asked for (vendor's documentation).
+const RIGHTS: &str = "give its account the permission Accounts, for tokens of service accounts, or API Tokens, for those of its own";
+/// Why an error says no more.
+const NOT_SHOWN: &str = "what it writes is not shown, since it may hold a value";
 
 /// Whose tokens a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,15 +88,13 @@ impl Api {
         tokens.map_err(|failed| of_account(account, failed))
     }
 
-    /// Makes a token: all tokens of the account, with the new one. No error shows one of `known`. The name counts for a service
-    /// account only.
-    pub async fn create(&self, account: Account<'_>, name: Option<&str>, known: &[Token]) -> Result<Vec<Token>, IssuerError> {
+    /// Makes a token: all tokens of the account, with the new one. The name counts for a service account only.
+    pub async fn create(&self, account: Account<'_>, name: Option<&str>) -> Result<Vec<Token>, IssuerError> {
         let call = self.http.post(&account.path());
         let call = match account {
             Account::Own => call,
             Account::Service(_) => call.json(&NewToken { token_name: name }),
         };
-        let call = known.iter().fold(call, |call, token| call.carrying(&token.value));
         let tokens = self.list(call, Effect::Make).await;
         tokens.map_err(|failed| of_account(account, failed))
     }
@@ -145,8 +147,7 @@ impl Api {
         if tokens.iter().any(|token| token.value.expose().is_empty()) {
             return Err(answer.unexpected("a token has no id").into());
         }
-        let ahead = answer.date().map(|date| Timestamp::now().duration_since(date)).unwrap_or_default();
-        Ok(tokens.into_iter().map(|token| token.by_our_clock(ahead)).collect())
+        Ok(tokens)
     }
 
     /// Sends a call whose answer says no more than that it was done.
@@ -167,15 +168,13 @@ impl Api {
 
     /// The status of HTTP counts where it is one of an error, else the code in the envelope.
     fn failed(&self, answer: &Answer, said: Option<Status>) -> Failed {
-        let (code, message) = said.map_or((None, None), |said| (said.code, said.message));
-        let code = code
-            .and_then(|code| u16::try_from(code).ok())
-            .filter(|code| (400..600).contains(code));
+        let code = said.and_then(|said| said.code());
         let status = if answer.is_success() { code } else { Some(answer.status()) };
         let error = match status {
             None => answer.unexpected("it is an error without a code"),
             Some(429) if answer.is_success() => self.http.hold_back(SHORT_PEACE),
-            Some(status) => answer.refusal_as(status, message.as_deref()),
+            Some(403) => IssuerError::NotPermitted(RIGHTS.to_owned()),
+            Some(status) => answer.refusal_as(status, Some(&format!("status {status}; {NOT_SHOWN}"))),
         };
         Failed { status, error }
     }

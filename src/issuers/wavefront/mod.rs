@@ -36,7 +36,7 @@ pub fn capabilities(spec: &WavefrontIssuer) -> Capabilities {
     }
 }
 
-/// An issuer of tokens of Wavefront.
+/// Wavefront, for one issuer.
 pub struct Wavefront {
     api: Api,
     spec: WavefrontIssuer,
@@ -47,7 +47,7 @@ impl Wavefront {
     ///
     /// # Errors
     /// Where the spec or the credential can't be used.
-    pub fn new(spec: &WavefrontIssuer, access: &Access<'_>) -> Result<Self, IssuerError> {
+    pub fn open(access: &Access<'_>, spec: &WavefrontIssuer) -> Result<Self, IssuerError> {
         let settings = Settings::of(access, &spec.url, CredentialHeader::Bearer);
         Ok(Self {
             api: Api::new(Http::new(&settings)?),
@@ -83,14 +83,19 @@ impl Wavefront {
         Ok(own.iter().map(|token| listed(token, None, true)).chain(others).collect())
     }
 
-    /// A token has no name before it gets ours; once one has it, it is that.
+    /// Where the name can't be relied on, a token has none before it gets ours; once one has it, it is that. And it is known by not
+    /// having been there before: a time by the vendor's clock could only hide it.
     async fn find_in_account(&self, request: &TokenRequest) -> Result<Vec<ListedToken>, IssuerError> {
         let tokens = self.api.tokens(self.account(request)).await?;
         let account = self.other(request).map(str::to_owned);
-        let wanted = request.name.as_deref();
-        let expected = wanted.filter(|wanted| tokens.iter().any(|token| token.name() == Some(wanted)));
-        let fits = |token: &Token| token.name() == expected;
-        Ok(tokens.iter().map(|token| listed(token, account.clone(), fits(token))).collect())
+        let is_named = |token: &&Token| request.name.is_some() && token.name() == request.name.as_deref();
+        let expected = tokens.iter().find(is_named).and_then(Token::name);
+        let names = self.capabilities().names;
+        let show = |token: &Token| ListedToken {
+            created_at: token.created_at().filter(|_| names),
+            ..listed(token, account.clone(), names || token.name() == expected)
+        };
+        Ok(tokens.iter().map(show).collect())
     }
 
     async fn make(&self, request: &TokenRequest) -> Result<IssuedToken, IssuerError> {
@@ -99,14 +104,11 @@ impl Wavefront {
         if before.len() >= QUOTA {
             return Err(IssuerError::QuotaExceeded);
         }
-        let after = match self.api.create(account, request.name.as_deref(), &before).await {
+        let after = match self.api.create(account, request.name.as_deref()).await {
             Err(refusal @ IssuerError::Refused(_)) => return Err(self.why_refused(account, refusal).await),
             after => after?,
         };
-        let name = match account {
-            Account::Own => None,
-            Account::Service(_) => request.name.as_deref(),
-        };
+        let name = request.name.as_deref().filter(|_| account != Account::Own);
         let token = the_new_one(after, &before, name)?;
         let name = self.named(account, &token, request).await;
         Ok(issued(token, name, request.attempt))
@@ -215,15 +217,15 @@ fn with_id<'a>(tokens: &'a [Token], id: &str) -> Option<&'a Token> {
     tokens.iter().find(|token| token.id() == id)
 }
 
-/// The one token that was not there before. Its place in the list proves nothing: others make tokens too.
+/// The one token that was not there before, and was made with that name or with none. Its place in the list proves nothing: others make
+/// tokens too.
 fn the_new_one(after: Vec<Token>, before: &[Token], name: Option<&str>) -> Result<Token, IssuerError> {
-    let is_new = |token: &Token| !has(before, token) && name.is_none_or(|name| token.name() == Some(name));
-    let mut new = after.into_iter().filter(is_new);
-    match (new.next(), new.next()) {
-        (Some(token), None) => Ok(token),
-        (None, _) => Err(IssuerError::OutcomeUnknown("the new token is not in it".to_owned())),
-        (Some(_), Some(_)) => Err(IssuerError::OutcomeUnknown("it has several new tokens".to_owned())),
+    let mut new: Vec<Token> = after.into_iter().filter(|token| !has(before, token)).collect();
+    if name.is_some() || new.len() > 1 {
+        new.retain(|token| token.name() == name);
     }
+    let token = new.pop().filter(|_| new.is_empty());
+    token.ok_or_else(|| IssuerError::OutcomeUnknown("it can't be told which token is the new one".to_owned()))
 }
 
 fn issued(token: Token, name: Option<String>, attempt: i64) -> IssuedToken {

@@ -1,6 +1,6 @@
 //! What goes over the wire to and from Wavefront.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{issuers::ListedState, token_value::TokenValue};
@@ -19,20 +19,23 @@ pub struct Envelope<T> {
     pub response: Option<T>,
 }
 
-/// How a call went: an error may come with the HTTP status 200.
+/// How a call went: an error may come with the HTTP status 200. The vendor's own words are left out, since they may repeat a value.
 #[derive(Deserialize)]
 pub struct Status {
     result: String,
-    /// Why, for people. It may repeat a value.
-    pub message: Option<String>,
-    /// A status as HTTP has it.
-    pub code: Option<i64>,
+    code: Option<i64>,
 }
 
 impl Status {
     /// Whether it was done.
     pub fn is_ok(&self) -> bool {
         self.result == "OK"
+    }
+
+    /// What it means as a status of HTTP, where it is one of an error.
+    pub fn code(&self) -> Option<u16> {
+        let code = u16::try_from(self.code?).ok();
+        code.filter(|code| (400..600).contains(code))
     }
 }
 
@@ -52,8 +55,6 @@ pub struct Token {
     date_generated: Option<i64>,
     created_epoch_millis: Option<i64>,
     last_used: Option<i64>,
-    #[serde(skip)]
-    ahead: SignedDuration,
 }
 
 impl Token {
@@ -68,18 +69,12 @@ impl Token {
         self.name.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// The same, where our clock is so far ahead of the vendor's.
-    pub fn by_our_clock(self, ahead: SignedDuration) -> Self {
-        Self { ahead, ..self }
-    }
-
-    /// When it was made, by our clock.
+    /// When it was made.
     pub fn created_at(&self) -> Option<Timestamp> {
-        let created = time(self.date_generated).or_else(|| time(self.created_epoch_millis))?;
-        created.checked_add(self.ahead).ok()
+        time(self.date_generated).or_else(|| time(self.created_epoch_millis))
     }
 
-    /// When it was last used, if ever, by the vendor's clock: one that wavers with each answer would be news each time.
+    /// When it was last used, if ever.
     pub fn last_used_at(&self) -> Option<Timestamp> {
         time(self.last_used)
     }
@@ -168,6 +163,15 @@ mod tests {
                 (None, None, None),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_code_is_one_of_an_error_or_none() {
+        let status = |code: &str| serde_json::from_str::<Status>(&format!(r#"{{"result": "ERROR", "code": {code}}}"#)).unwrap();
+        assert_eq!(["400", "599"].map(|code| status(code).code()), [Some(400), Some(599)]);
+        for none in ["null", "0", "-400", "200", "399", "600", "66036"] {
+            assert_eq!(status(none).code(), None, "{none}");
         }
     }
 
