@@ -5,6 +5,7 @@
 
 pub mod builtin;
 pub mod http;
+pub mod mailtrap;
 pub mod wavefront;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use self::wavefront::Wavefront;
+use self::{mailtrap::Mailtrap, wavefront::Wavefront};
 use crate::{
     api::{
         IssuerSpec,
@@ -261,16 +262,18 @@ impl Issuers for KnownIssuers {
     fn capabilities(&self, spec: &IssuerSpec) -> Option<Capabilities> {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
-            IssuerType::Wavefront(spec) => Some(wavefront::capabilities(spec)),
-            IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_) => None,
+            IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
+            IssuerType::Wavefront(spec) => Some(Capabilities::wavefront(spec)),
+            IssuerType::Prefactor(_) | IssuerType::Softwareone(_) => None,
         }
     }
 
     fn open(&self, access: Access<'_>) -> Result<Option<Arc<dyn Issuer>>, IssuerError> {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
+            Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
             Some(IssuerType::Wavefront(spec)) => Ok(Some(Arc::new(Wavefront::open(&access, spec)?))),
-            Some(IssuerType::Mailtrap(_) | IssuerType::Prefactor(_) | IssuerType::Softwareone(_)) => Ok(None),
+            Some(IssuerType::Prefactor(_) | IssuerType::Softwareone(_)) => Ok(None),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{issuers::IssuerError, token_value::TokenValue};
 
 /// How long after a read that failed the same is asked again: so often, and no oftener.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 /// What part of a call's time may pass before it is sent.
 const PATIENCE: u32 = 4;
 

@@ -1,6 +1,6 @@
 //! Whom TLS trusts: the system's certificates, and those that the issuer names.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -9,6 +9,13 @@ use rustls::{
 };
 
 use super::error::HttpError;
+
+/// The system's certificates, read once: it is slow, and they come with the image.
+static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+});
 
 /// The set-up of TLS; ring does the cryptography here, whatever the rest of the process uses.
 ///
@@ -21,17 +28,15 @@ pub fn config(ca_bundle: Option<&str>) -> Result<ClientConfig, HttpError> {
 }
 
 fn roots(ca_bundle: Option<&str>) -> Result<RootCertStore, HttpError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = SYSTEM.clone();
     let Some(ca_bundle) = ca_bundle else {
         return Ok(roots);
     };
-    let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(ca_bundle.as_bytes()) {
         let certificate = certificate.map_err(|_| HttpError::CaBundle)?;
         roots.add(certificate).map_err(|_| HttpError::CaBundle)?;
     }
-    if roots.len() == before {
+    if roots.len() == SYSTEM.len() {
         return Err(HttpError::CaBundle);
     }
     Ok(roots)

@@ -24,15 +24,21 @@ use crate::api::issuer::WavefrontIssuer;
 /// How many tokens an account may have (vendor's documentation).
 const QUOTA: usize = 20;
 
-/// What Wavefront can do. A token of a service account is made with its name; one of the credential's own user is made without,
-/// and gets its name by a second call, so that its name can't be relied on.
-pub fn capabilities(spec: &WavefrontIssuer) -> Capabilities {
-    Capabilities {
-        readable_value: true,
-        names: spec.service_account.is_some(),
-        update: true,
-        last_used: true,
-        ..Default::default()
+impl Capabilities {
+    /// What Wavefront can do. A token of a service account is made with its name; one of the credential's own user is made without,
+    /// and gets its name by a second call, so that its name can't be relied on.
+    pub fn wavefront(spec: &WavefrontIssuer) -> Self {
+        Self {
+            local: false,
+            suspend: false,
+            reset: None,
+            readable_value: true,
+            expiry: false,
+            names: spec.service_account.is_some(),
+            update: true,
+            revoke_before_delete: false,
+            last_used: true,
+        }
     }
 }
 
@@ -173,7 +179,7 @@ impl Wavefront {
 
 impl Issuer for Wavefront {
     fn capabilities(&self) -> Capabilities {
-        capabilities(&self.spec)
+        Capabilities::wavefront(&self.spec)
     }
 
     fn inventory(&self) -> BoxFuture<'_, Result<Vec<ListedToken>, IssuerError>> {
