@@ -14,6 +14,7 @@ mod serving;
 
 pub mod mailtrap;
 pub mod openapi;
+pub mod wavefront;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

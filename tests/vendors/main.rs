@@ -8,3 +8,4 @@ mod fakes;
 mod contract;
 mod http;
 mod mailtrap;
+mod wavefront;

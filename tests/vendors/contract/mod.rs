@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     fakes::{Behaviour, Fake, Fault, Now, Shown},
     mailtrap::{LongPaths, ShortPaths},
+    wavefront::{OwnUser, ServiceAccount},
 };
 
 /// One vendor, as the suite needs to know it.
@@ -65,7 +66,8 @@ impl Clock {
         Self(Arc::new(AtomicI64::new(Timestamp::now().as_second())))
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
         Timestamp::from_second(self.0.load(Ordering::SeqCst)).unwrap()
     }
 
@@ -83,7 +85,7 @@ pub struct Bench<V: Vendor> {
 }
 
 /// Longer than any test takes.
-const PATIENT: &str = "30s";
+pub const PATIENT: &str = "30s";
 /// For calls that are never answered.
 const IMPATIENT: &str = "2s";
 
@@ -216,4 +218,6 @@ macro_rules! contract {
 contract! {
     mailtrap_with_short_paths: ShortPaths,
     mailtrap_with_long_paths: LongPaths,
+    wavefront_of_a_service_account: ServiceAccount,
+    wavefront_of_its_own_user: OwnUser,
 }
