@@ -10,13 +10,14 @@ mod names;
 pub mod observing;
 pub mod prefactor;
 pub mod softwareone;
+pub mod wavefront;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use self::{mailtrap::Mailtrap, prefactor::Prefactor, softwareone::Softwareone};
+use self::{mailtrap::Mailtrap, prefactor::Prefactor, softwareone::Softwareone, wavefront::Wavefront};
 use crate::{
     api::{
         IssuerSpec,
@@ -276,7 +277,7 @@ impl Issuers for KnownIssuers {
             IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
             IssuerType::Prefactor(_) => Some(Capabilities::PREFACTOR),
             IssuerType::Softwareone(_) => Some(Capabilities::SOFTWAREONE),
-            IssuerType::Wavefront(_) => None,
+            IssuerType::Wavefront(spec) => Some(Capabilities::wavefront(spec)),
         }
     }
 
@@ -286,7 +287,7 @@ impl Issuers for KnownIssuers {
             Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
             Some(IssuerType::Prefactor(spec)) => Ok(Some(Arc::new(Prefactor::open(&access, spec)?))),
             Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::open(&access, spec)?))),
-            Some(IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Wavefront(spec)) => Ok(Some(Arc::new(Wavefront::open(&access, spec)?))),
         }
     }
 }

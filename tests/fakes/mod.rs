@@ -16,6 +16,7 @@ pub mod mailtrap;
 pub mod openapi;
 pub mod prefactor;
 pub mod softwareone;
+pub mod wavefront;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

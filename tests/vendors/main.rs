@@ -11,3 +11,4 @@ mod mailtrap;
 mod openapi;
 mod prefactor;
 mod softwareone;
+mod wavefront;

@@ -333,6 +333,25 @@ fn where_nobody_can_tell_which_token_was_made_none_is_ended() {
 }
 
 #[test]
+fn a_name_that_can_only_be_given_later_is_recorded_before_the_call_too() {
+    let cases = [
+        ((true, false), Some("shop.ci k8s-0123abcd-0123456789-1")),
+        ((false, true), Some("shop.ci k8s-0123abcd-0123456789-1")),
+        ((false, false), None),
+    ];
+    for ((names, update), expected) in cases {
+        let capabilities = Capabilities { names, update, ..PLAIN };
+        let (mut observed, mut tokens) = (at_issuer(capabilities), Vec::new());
+        while observed.intent_in_hand.is_none() {
+            let Plan::Step(step) = decide(&observed) else { panic!("no intent") };
+            take_remote(&mut observed, step, &mut tokens);
+        }
+        let name = observed.pending().unwrap().name.as_deref();
+        assert_eq!(name, expected, "names: {names}, update: {update}");
+    }
+}
+
+#[test]
 fn a_token_without_native_suspension_is_withdrawn_or_stays() {
     let unable = Capabilities { suspend: false, ..PLAIN };
     let cases = [

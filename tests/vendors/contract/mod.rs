@@ -2,8 +2,6 @@
 //!
 //! A new vendor implements [`Vendor`] and is listed in `contract!` at the end.
 
-#![allow(dead_code, reason = "what no vendor has is not run")]
-
 mod failures;
 mod fuzzing;
 mod refusals;
@@ -27,6 +25,7 @@ use crate::{
     mailtrap::{LongPaths, ShortPaths},
     prefactor::{NamedAccount, OwnAccount},
     softwareone::Marketplace,
+    wavefront::{OwnUser, ServiceAccount},
 };
 
 /// One vendor, as the suite needs to know it.
@@ -91,7 +90,7 @@ pub struct Bench<V: Vendor> {
 }
 
 /// Longer than any test takes.
-const PATIENT: &str = "30s";
+pub const PATIENT: &str = "30s";
 /// For calls that are never answered.
 const IMPATIENT: &str = "2s";
 
@@ -266,4 +265,6 @@ contract! {
     prefactor_in_its_own_account: OwnAccount => [suspend],
     prefactor_in_a_named_account: NamedAccount => [suspend, accounts],
     softwareone: Marketplace => [suspend, update, accounts],
+    wavefront_of_a_service_account: ServiceAccount => [update, rights, accounts, quota],
+    wavefront_of_its_own_user: OwnUser => [update, rights, quota],
 }
