@@ -125,8 +125,12 @@ async fn make(
         return Err(Stopped::Pass(PassError::Conflict));
     }
     let made = match &base {
-        Some(base) => in_time(limit(observed), issuer.reset(base, request)).await,
-        None => in_time(limit(observed), issuer.create(request)).await,
+        // Where a reset is refused, another token is made instead.
+        Some(base) => {
+            let reset = in_time(limit(observed), issuer.reset(base, request)).await;
+            reset.map_err(|error| Failure::from(error).retried())
+        }
+        None => in_time(limit(observed), issuer.create(request)).await.map_err(Failure::from),
     };
     observed.fresh = Some(made?);
     Ok(())

@@ -262,9 +262,9 @@ async fn fits<V: Vendor>(groups: &[&str]) {
 contract! {
     mailtrap_with_short_paths: ShortPaths => [reset, rights],
     mailtrap_with_long_paths: LongPaths => [reset, rights, accounts],
-    prefactor_in_its_own_account: OwnAccount => [suspend],
-    prefactor_in_a_named_account: NamedAccount => [suspend, accounts],
-    softwareone: Marketplace => [suspend, update, accounts],
+    prefactor_in_its_own_account: OwnAccount => [suspend, rights],
+    prefactor_in_a_named_account: NamedAccount => [suspend, rights, accounts],
+    softwareone: Marketplace => [suspend, update, rights],
     wavefront_of_a_service_account: ServiceAccount => [update, rights, accounts, quota],
     wavefront_of_its_own_user: OwnUser => [update, rights, quota],
 }
