@@ -36,6 +36,8 @@ pub struct Prefactor {
     pub removes_silently: bool,
     /// Whether it tells which agent a token is for.
     pub shows_agents: bool,
+    /// Whether it lists the tokens of all accounts, whichever is asked for.
+    pub lists_all_accounts: bool,
     /// It asks for fewer calls, with so many milliseconds to wait.
     pub asks_for_peace: Option<u64>,
     /// Tokens that somebody removes once the next page is read.
@@ -77,6 +79,7 @@ impl Prefactor {
             ends_without_offset: false,
             removes_silently: false,
             shows_agents: false,
+            lists_all_accounts: false,
             asks_for_peace: None,
             vanishing: Vec::new(),
             appearing: 0,
@@ -184,7 +187,8 @@ impl Prefactor {
         let size = number("pagination[page_size]").filter(|size| (1..=100).contains(size));
         let size = size.ok_or_else(|| invalid("pagination"))?.min(self.longest_page);
         let account = account(request.parameter("account_id"))?;
-        let mut tokens: Vec<&Token> = self.tokens.iter().rev().filter(|token| token.account_id == account).collect();
+        let listed = |token: &&Token| self.lists_all_accounts || token.account_id == account;
+        let mut tokens: Vec<&Token> = self.tokens.iter().rev().filter(listed).collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.inserted_at));
         let summaries: Vec<Value> = tokens.iter().skip(offset).take(size).map(|token| self.shown(token)).collect();
         let mut pagination = json!({ "offset": offset, "page_size": size, "next_page_offset": null });

@@ -225,6 +225,12 @@ async fn a_token_fits_where_nothing_that_it_shows_speaks_against_it() {
         ..request.clone()
     };
     assert!(fits(&elsewhere).await);
+    bench.fake.with(|fake| fake.lists_all_accounts = true);
+    let here = TokenRequest {
+        account: Some(ACCOUNT.to_owned()),
+        ..request.clone()
+    };
+    assert!(!fits(&here).await, "it is another account's");
     bench.issuer().change(&made.id, Verb::Revoke, &elsewhere).await.unwrap();
     assert!(!fits(&elsewhere).await, "a revoked token is nothing that is asked for");
 }
@@ -407,6 +413,16 @@ async fn an_answer_that_does_not_say_what_became_of_the_token_has_it_looked_at()
             assert_eq!(changed.is_ok(), done, "{verb:?} {shown:?}: {changed:?}");
             bench.issuer().change(&made.id, verb, &bench.request(1)).await.unwrap();
         }
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_without_a_word_has_the_token_looked_at() {
+    let (bench, planted) = with_tokens(1).await;
+    for (verb, operation, is_there) in [(Verb::Activate, "activate", true), (Verb::Suspend, "suspend", false)] {
+        bench.fake.next(operation, Fault::not_done(Shown::Status(409)));
+        let changed = bench.issuer().change(&planted[0], verb, &bench.request(1)).await;
+        assert_eq!(changed.is_ok(), is_there, "{verb:?}: {changed:?}");
     }
 }
 

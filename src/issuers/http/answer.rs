@@ -61,17 +61,6 @@ impl Answer {
         HttpError::Unexpected(why).after(self.effect)
     }
 
-    /// What the vendor writes of an error, fit to be shown; where it writes nothing, the status.
-    pub fn reason(&self, message: Option<&str>) -> String {
-        self.reason_for(self.status, message)
-    }
-
-    fn reason_for(&self, status: StatusCode, message: Option<&str>) -> String {
-        let said = message.map(|message| presentable(message, &self.secrets));
-        let said = said.filter(|said| !said.is_empty());
-        said.unwrap_or_else(|| format!("status {}, without a reason", status.as_u16()))
-    }
-
     /// The error that the status speaks of, with what the vendor writes of it.
     pub fn refusal(&self, message: Option<&str>) -> IssuerError {
         self.refusal_by(self.status, message)
@@ -83,7 +72,9 @@ impl Answer {
     }
 
     fn refusal_by(&self, status: StatusCode, message: Option<&str>) -> IssuerError {
-        let reason = self.reason_for(status, message);
+        let said = message.map(|message| presentable(message, &self.secrets));
+        let said = said.filter(|said| !said.is_empty());
+        let reason = said.unwrap_or_else(|| format!("status {}, without a reason", status.as_u16()));
         match status {
             StatusCode::UNAUTHORIZED => IssuerError::CredentialRefused,
             StatusCode::FORBIDDEN => IssuerError::NotPermitted(reason),

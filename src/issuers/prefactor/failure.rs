@@ -12,13 +12,14 @@ use crate::issuers::{
     http::{Answer, Http},
 };
 
-/// The status of a call too many (RFC 6585 section 4).
-const TOO_MANY_REQUESTS: u16 = 429;
+/// The status of an answer without a body (RFC 9110 section 15.3.5).
+const NO_CONTENT: u16 = 204;
+const BAD_REQUEST: u16 = 400;
+const FORBIDDEN: u16 = 403;
 /// The status of a call that does not go with the present state (RFC 9110 section 15.5.10).
 const CONFLICT: u16 = 409;
-
-/// The status of an answer without a body.
-const NO_CONTENT: u16 = 204;
+/// The status of a call too many (RFC 6585 section 4).
+const TOO_MANY_REQUESTS: u16 = 429;
 
 /// An answer that says that it was not done.
 pub struct Failure<'a> {
@@ -59,7 +60,7 @@ impl<'a> Failure<'a> {
         }
         match self.body.code {
             Some(Code::BadAuthtoken | Code::NotAuthenticated) => IssuerError::CredentialRefused,
-            Some(Code::NotPermitted) => IssuerError::NotPermitted(self.reason()),
+            Some(Code::NotPermitted) => self.answer.refusal_as(FORBIDDEN, Some(&self.text())),
             Some(
                 Code::BadRequest
                 | Code::NotImplemented
@@ -69,16 +70,12 @@ impl<'a> Failure<'a> {
                 | Code::InvalidValue
                 | Code::RequiredValue
                 | Code::ValidationErrors,
-            ) => IssuerError::Refused(self.reason()),
+            ) => self.answer.refusal_as(BAD_REQUEST, Some(&self.text())),
             None | Some(Code::Other) if !self.answer.is_success() => self.answer.refusal(Some(&self.text())),
             None | Some(Code::Other | Code::Unknown | Code::Unexpected) => {
                 self.answer.unexpected("it speaks of an error, and not of which")
             }
         }
-    }
-
-    fn reason(&self) -> String {
-        self.answer.reason(Some(&self.text()))
     }
 
     /// The message, and what is wrong with each field.
@@ -90,7 +87,7 @@ impl<'a> Failure<'a> {
     }
 }
 
-/// Whether an answer without a failure says that it was done: by its body, or by having none (RFC 9110 section 15.3.5).
+/// Whether an answer without a failure says that it was done: by its body, or by having none.
 pub fn says_done(answer: &Answer) -> bool {
     answer.status() == NO_CONTENT || answer.json::<ErrorBody>().is_ok()
 }
