@@ -6,6 +6,7 @@
 pub mod builtin;
 pub mod http;
 pub mod mailtrap;
+pub mod observing;
 pub mod wavefront;
 
 use std::sync::Arc;
@@ -153,6 +154,9 @@ pub struct TokenRequest {
 /// Why an issuer did not do what it was asked. The texts hold no value, credential or address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
+    /// There is no credential to ask it with: nothing was done.
+    #[error("the issuer's credential is not there: {0}")]
+    CredentialMissing(String),
     /// There is no connection to it: nothing was done.
     #[error("the issuer can't be reached: {0}")]
     Unreachable(String),

@@ -153,7 +153,7 @@ impl Wavefront {
         let refusal = match self.delete_in_account(id, request).await {
             Ok(true) => return Ok(()),
             Ok(false) => None,
-            Err(refusal @ (IssuerError::NotPermitted(_) | IssuerError::AccountNotFound)) => Some(refusal),
+            Err(refusal @ (IssuerError::NotPermitted(_) | IssuerError::AccountNotFound | IssuerError::Refused(_))) => Some(refusal),
             Err(error) => return Err(error),
         };
         match (self.api.all_tokens().await?, refusal) {

@@ -1,13 +1,13 @@
 //! Whose tokens are seen, changed and ended.
 
-use apitoken_operator::issuers::{IssuerError, ListedState, ListedToken, TokenRequest, Verb};
+use apitoken_operator::issuers::{ListedState, ListedToken, TokenRequest, Verb};
 
 use super::{OwnUser, ServiceAccount, id_of, spec_of};
 use crate::{
     contract::{Bench, PATIENT, open},
     fakes::{
-        Fault, Shown,
-        wavefront::{ACCOUNT, ANOTHER, CREDENTIAL, NARROW, USER},
+        Fake, Fault, Shown,
+        wavefront::{ACCOUNT, ANOTHER, CREDENTIAL, NARROW, USER, Wavefront},
     },
 };
 
@@ -83,25 +83,22 @@ async fn the_inventory_of_the_own_user_has_its_tokens_as_the_issuers_own() {
 
 #[tokio::test]
 async fn a_token_whose_account_can_not_be_reached_is_ended_by_the_customers_list() {
-    let (gone, forbidden) = (404, 403);
-    for status in [gone, forbidden] {
-        for operation in ["list", "delete"] {
-            let bench = Bench::<ServiceAccount>::new().await;
-            let (made, other) = (bench.made(1).await, bench.made(2).await);
-            bench.fake.always(operation, Fault::not_done(Shown::Status(status)));
-            let narrow = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
-            let refused = narrow.change(&made.id, Verb::Delete, &bench.request(1)).await;
-            match (operation, status) {
-                ("list", 404) => assert_eq!(refused, Err(IssuerError::AccountNotFound)),
-                ("delete", 404) => assert_eq!(refused, Ok(()), "a token that is gone meanwhile is no error"),
-                _ => assert!(matches!(refused, Err(IssuerError::NotPermitted(_))), "{refused:?}"),
-            }
-            assert!(bench.accepts(&made.value));
-            if (operation, status) != ("delete", gone) {
-                bench.issuer().change(&made.id, Verb::Delete, &bench.request(1)).await.unwrap();
-                assert!(!bench.accepts(&made.value) && bench.accepts(&other.value));
-            }
-        }
+    let cases: [(&str, fn(&Fake<Wavefront>)); 4] = [
+        ("AccountNotFound", |fake| fake.with(|vendor| vendor.accounts.clear())),
+        ("Refused", |fake| fake.always("list", Fault::not_done(Shown::Status(404)))),
+        ("NotPermitted", |fake| fake.always("list", Fault::not_done(Shown::Status(403)))),
+        ("NotPermitted", |fake| fake.always("delete", Fault::not_done(Shown::Status(403)))),
+    ];
+    for (expected, happens) in cases {
+        let bench = Bench::<ServiceAccount>::new().await;
+        let (made, other, request) = (bench.made(1).await, bench.made(2).await, bench.request(1));
+        happens(&bench.fake);
+        let narrow = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
+        let refused = narrow.change(&made.id, Verb::Delete, &request).await.unwrap_err();
+        assert!(format!("{refused:?}").starts_with(expected), "{refused:?}, and not {expected}");
+        assert!(bench.accepts(&made.value));
+        bench.issuer().change(&made.id, Verb::Delete, &request).await.unwrap();
+        assert!(!bench.accepts(&made.value) && bench.accepts(&other.value));
     }
 }
 

@@ -62,6 +62,17 @@ async fn after_an_error_in_a_success_it_is_known_what_was_done() {
 }
 
 #[tokio::test]
+async fn a_token_is_gone_where_the_vendor_says_so_and_not_where_a_gateway_does() {
+    let bench = Bench::<ServiceAccount>::new().await;
+    let (made, request) = (bench.made(1).await, bench.request(1));
+    bench.fake.next("delete", Fault::not_done(Shown::Status(404)));
+    let deleted = bench.issuer().change(&made.id, Verb::Delete, &request).await;
+    assert!(matches!(deleted, Err(IssuerError::Unavailable(_))), "{deleted:?}");
+    bench.fake.next("delete", error(json!(404)));
+    bench.issuer().change(&made.id, Verb::Delete, &request).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wish_for_fewer_calls_in_a_success_holds_all_calls_back() {
     let bench = Bench::<ServiceAccount>::new().await;
     let issuer = bench.issuer();
