@@ -1,6 +1,6 @@
 //! Whose tokens are seen, changed and ended.
 
-use apitoken_operator::issuers::{ListedState, ListedToken, TokenRequest, Verb};
+use apitoken_operator::issuers::{IssuerError, ListedState, ListedToken, TokenRequest, Verb};
 
 use super::{OwnUser, ServiceAccount, id_of, spec_of};
 use crate::{
@@ -50,6 +50,22 @@ async fn the_issuers_own_account_in_other_letters_is_its_own() {
     let made = bench.made(1).await;
     let listed = bench.issuer().list(&request_for(&bench, "SA::Ci")).await.unwrap();
     assert_eq!(shown(listed), [(made.id, None, true)]);
+}
+
+#[tokio::test]
+async fn an_account_whose_own_path_refuses_is_seen_in_the_customers_list() {
+    let bench = Bench::<ServiceAccount>::new().await;
+    let (issuer, gone) = (bench.issuer(), request_for(&bench, "sa::gone"));
+    let theirs = bench.fake.with(|fake| fake.plant("former@example.com", Some("x")));
+    let former = request_for(&bench, "Former@example.com");
+    let expected = (id_of(&theirs), former.account.clone(), true);
+    assert_eq!(shown(issuer.list(&former).await.unwrap()), [expected]);
+    assert_eq!(shown(issuer.list(&gone).await.unwrap()), []);
+    assert_eq!(issuer.create(&gone).await.err(), Some(IssuerError::AccountNotFound));
+    let narrow = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
+    for request in [gone, former] {
+        assert_eq!(narrow.list(&request).await.err(), Some(IssuerError::AccountNotFound));
+    }
 }
 
 #[tokio::test]

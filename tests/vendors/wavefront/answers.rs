@@ -9,7 +9,7 @@ use crate::{
     contract::{Bench, PATIENT, open},
     fakes::{
         ANY, Fault, Shown,
-        wavefront::{ACCOUNT, READER},
+        wavefront::{ACCOUNT, NARROW, READER},
     },
 };
 
@@ -122,7 +122,8 @@ async fn nothing_that_the_vendor_writes_of_an_error_is_shown() {
         bench
             .fake
             .always(operation, Fault::not_done(Shown::Bytes(body.clone().into_bytes())));
-        let (issuer, request, id) = (bench.issuer(), bench.request(1), super::id_of(&others));
+        let issuer = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
+        let (request, id) = (bench.request(1), super::id_of(&others));
         let said = match operation {
             "list" => issuer.list(&request).await.err(),
             "create" => issuer.create(&request).await.err(),
