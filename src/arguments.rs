@@ -53,6 +53,18 @@ pub struct ControllerArguments {
     /// Name of the default ClusterTokenIssuer that is made where there is none; empty: never.
     #[arg(long, env = "APITOKEN_DEFAULT_ISSUER", default_value = "builtin")]
     pub default_issuer: String,
+    /// Id of this cluster in the names of tokens at vendors, at least 8 hex digits. Default: the uid of the namespace kube-system.
+    #[arg(long, env = "APITOKEN_CLUSTER_ID", value_parser = cluster_id)]
+    pub cluster_id: Option<String>,
+    /// Id that this cluster had before, whose tokens count as its own; repeat for more, separate by commas in the environment.
+    #[arg(long, env = "APITOKEN_FORMER_CLUSTER_ID", value_delimiter = ',', value_parser = cluster_id)]
+    pub former_cluster_id: Vec<String>,
+    /// Change nothing at any vendor: for a copy of a cluster whose tokens are still another one's.
+    #[arg(long, env = "APITOKEN_OBSERVE_ONLY")]
+    pub observe_only: bool,
+    /// Let TokenIssuers lead to addresses inside the cluster's network, which their namespace could not reach otherwise.
+    #[arg(long, env = "APITOKEN_ALLOW_PRIVATE_ISSUERS")]
+    pub allow_private_issuers: bool,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "APITOKEN_ADMIN_ADDRESS", default_value = "127.0.0.1:8080")]
     pub admin_address: SocketAddr,
@@ -82,6 +94,11 @@ impl ControllerArguments {
             poll_interval: self.poll_interval.as_signed(),
             revoke_deadline: self.revoke_deadline.as_signed(),
             default_issuer: self.default_issuer.clone(),
+            namespace: self.namespace.clone(),
+            cluster_id: self.cluster_id.clone().unwrap_or_default(),
+            former_cluster_ids: self.former_cluster_id.clone(),
+            observe_only: self.observe_only,
+            allow_private_issuers: self.allow_private_issuers,
             instance: instance(),
         }
     }
@@ -103,4 +120,15 @@ fn instance() -> String {
 
 fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// As much of an id as stands in the names of tokens must be there.
+fn cluster_id(text: &str) -> Result<String, String> {
+    let digits = text.chars().filter(char::is_ascii_hexdigit).count();
+    let only_hex = text.chars().all(|character| character.is_ascii_hexdigit() || character == '-');
+    if only_hex && digits >= 8 {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("use at least 8 hex digits, such as the uid of a namespace".to_owned())
+    }
 }

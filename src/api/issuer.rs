@@ -185,6 +185,17 @@ impl IssuerSpec {
         builtin.or(mailtrap).or(prefactor).or(softwareone).or(wavefront)
     }
 
+    /// The account at a vendor in which tokens are made unless an ApiToken says otherwise, where the spec names it.
+    pub fn own_account(&self) -> Option<&str> {
+        match self.issuer_type()? {
+            IssuerType::Builtin(_) => None,
+            IssuerType::Mailtrap(issuer) => issuer.account_id.as_deref(),
+            IssuerType::Prefactor(issuer) => issuer.account_id.as_deref(),
+            IssuerType::Softwareone(issuer) => Some(&issuer.account),
+            IssuerType::Wavefront(issuer) => issuer.service_account.as_deref(),
+        }
+    }
+
     /// Where the credential is by which a vendor is asked.
     pub fn credentials_ref(&self) -> Option<&SecretKeyRef> {
         match self.issuer_type()? {
@@ -378,10 +389,15 @@ pub struct IssuerStatus {
     /// What this issuer can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<IssuerCapabilities>,
+    /// Name of the Secret with the credential. It does not go while tokens may have to be ended with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::SUBDOMAIN))]
+    pub credential_secret: Option<String>,
     /// How many tokens the vendor has; absent for the built-in issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenCounts>,
-    /// Tokens at the vendor that no ApiToken accounts for any more, the first 100. Revoke them there, or set orphanPolicy to Revoke.
+    /// The ledger: tokens at the vendor that no ApiToken accounts for any more, the first 100. Revoke them there, or set orphanPolicy
+    /// to Revoke. Further ones stand in ConfigMaps in the operator's namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::ORPHANS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
@@ -437,6 +453,10 @@ pub struct Orphan {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TOKEN_NAME))]
     pub name: Option<String>,
+    /// Owning account; absent for the issuer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::TOKEN_NAME))]
+    pub account: Option<String>,
     /// `<namespace>/<name>` of the ApiToken that it was made for, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::LABEL + 1 + bounds::SUBDOMAIN))]

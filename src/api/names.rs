@@ -37,3 +37,12 @@ pub const ENDED_ANNOTATION: &str = "apitoken.dev/ended";
 
 /// The key of `secret.data` that shows the previous value during an overlap.
 pub const PREVIOUS_TOKEN_KEY: &str = "previousToken";
+
+/// On a ConfigMap: which issuer's orphans it lists.
+pub const LEDGER_LABEL: &str = "apitoken.dev/ledger";
+/// On such a ConfigMap: kind of the issuer.
+pub const LEDGER_KIND_ANNOTATION: &str = "apitoken.dev/issuer-kind";
+/// On such a ConfigMap: namespace of the issuer; empty for a ClusterTokenIssuer.
+pub const LEDGER_NAMESPACE_ANNOTATION: &str = "apitoken.dev/issuer-namespace";
+/// On such a ConfigMap: name of the issuer.
+pub const LEDGER_NAME_ANNOTATION: &str = "apitoken.dev/issuer-name";

@@ -40,9 +40,9 @@ impl<T> ByUid<T> {
     }
 }
 
-impl<T: Copy> ByUid<T> {
+impl<T: Clone> ByUid<T> {
     /// The value, which stays.
     pub fn get(&self, uid: &str) -> Option<T> {
-        self.lock().get(uid).copied()
+        self.lock().get(uid).cloned()
     }
 }

@@ -7,14 +7,22 @@ use kube::Client;
 
 use super::{
     clock::Clock,
+    connections::Connections,
+    credentials::Credentials,
     events::Events,
     stores::{ScopedStores, Stores},
 };
-use crate::{issuers::Issuers, operations::metrics::Metrics};
+use crate::{
+    issuers::Issuers,
+    lifecycle::{Terms, marker},
+    operations::metrics::Metrics,
+};
 
 /// What the user sets.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The operator's own namespace: there are the credentials of ClusterTokenIssuers, and what a ledger has no room for.
+    pub namespace: String,
     /// Namespaces to watch; empty: all.
     pub watch_namespaces: Vec<String>,
     /// ApiTokens that are worked on at once.
@@ -27,6 +35,14 @@ pub struct Settings {
     pub poll_interval: SignedDuration,
     /// How long a token that goes may resist being ended.
     pub revoke_deadline: SignedDuration,
+    /// Id of this cluster in the names of tokens at vendors; empty: the uid of the namespace kube-system.
+    pub cluster_id: String,
+    /// Ids that this cluster had before.
+    pub former_cluster_ids: Vec<String>,
+    /// Whether vendors are only asked, and nothing is made, changed or ended there.
+    pub observe_only: bool,
+    /// Whether TokenIssuers may lead to addresses inside the cluster's network.
+    pub allow_private_issuers: bool,
     /// Tells the replicas apart in Events.
     pub instance: String,
 }
@@ -56,10 +72,39 @@ pub struct Context {
     pub started_at: Timestamp,
     /// What the cluster holds.
     pub stores: Arc<Stores>,
+    /// The Secrets by which vendors are asked.
+    pub credentials: Credentials,
+    /// The issuers as they are reached.
+    pub connections: Connections,
     /// Publishes Events.
     pub events: Events,
     /// Counts what is done.
     pub metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// What decisions are told of the start.
+    pub fn terms(&self) -> Terms {
+        let settings = &self.settings;
+        let own = Some(settings.cluster_id.clone()).filter(|id| !id.is_empty());
+        let short = |id: &String| marker::hex(id, marker::CLUSTER_LENGTH);
+        Terms {
+            cluster: short(&own.unwrap_or_else(|| self.stores.cluster_id())),
+            former_clusters: settings.former_cluster_ids.iter().map(short).collect(),
+            propagation_delay: settings.propagation_delay,
+            poll_interval: settings.poll_interval,
+            revoke_deadline: settings.revoke_deadline,
+            started_at: self.started_at,
+        }
+    }
+}
+
+impl Context {
+    /// Lets go what belongs to issuers that are gone.
+    pub fn forget_former_issuers(&self) {
+        self.connections.keep_only(&self.stores.issuer_ids());
+        self.credentials.keep_only(&self.stores.credentials(&self.settings.namespace));
+    }
 }
 
 /// What the controller of one scope's ApiTokens works with.

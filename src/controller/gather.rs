@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use kube::ResourceExt;
 
 use super::{
+    connections::{self, IssuerId},
     context::ScopedContext,
+    issuer_calls::timeout,
     secrets::{SecretAccess, SecretError},
 };
 use crate::{
@@ -15,10 +17,8 @@ use crate::{
         issuer::SecretKeyRef,
         names,
     },
-    issuers::DEFAULT_TIMEOUT,
-    lifecycle::{
-        Adoptee, Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Terms, marker, schedule, secret,
-    },
+    issuers,
+    lifecycle::{Adoptee, Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, schedule, secret},
     token_value::TokenValue,
 };
 
@@ -45,23 +45,12 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
         namespace_ends: context.shared.stores.namespace_ends(secret::namespace(&token)),
         secret_promised_to: promised_to(&token, context),
         fresh: context.stores.fresh.take(&uid),
-        terms: terms(context),
+        terms: context.shared.terms(),
         now: schedule::to_second(context.shared.clock.now()),
         repaired: Vec::new(),
         token,
         secret,
         failure,
-    }
-}
-
-fn terms(context: &ScopedContext) -> Terms {
-    let settings = &context.shared.settings;
-    Terms {
-        cluster: marker::hex(&context.shared.stores.cluster_id(), 8),
-        propagation_delay: settings.propagation_delay,
-        poll_interval: settings.poll_interval,
-        revoke_deadline: settings.revoke_deadline,
-        started_at: context.shared.started_at,
     }
 }
 
@@ -228,14 +217,18 @@ fn observed<K: kube::Resource>(
 ) -> ObservedIssuer {
     let capabilities = context.shared.issuers.capabilities(spec);
     let nameless = capabilities.is_some_and(|can| !can.local && !can.names);
+    let id = IssuerId::new(reference, secret::namespace(token));
+    let credential = id.credential(spec, &context.shared.settings.namespace);
+    let credential_held = credential.is_none_or(|key| context.shared.credentials.is_held(&key));
     ObservedIssuer {
         reference: reference.clone(),
         spec: spec.clone(),
         capabilities,
-        version: issuer.meta().generation.unwrap_or_default().to_string(),
-        timeout: spec.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |timeout| timeout.as_signed()),
+        generation: issuer.meta().generation,
+        version: connections::version(&id, spec, issuer.meta().generation, &context.shared),
+        timeout: timeout(spec),
         readiness: readiness(issuer, status),
-        held: issuer.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER),
+        held: credential_held && issuer.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER),
         namespace_allowed: true,
         busy: nameless && context.shared.stores.has_open_intent(token, reference),
     }
@@ -247,8 +240,9 @@ fn unreadable(reference: &IssuerRef, why: &str) -> ObservedIssuer {
         reference: reference.clone(),
         spec: IssuerSpec::default(),
         capabilities: None,
+        generation: None,
         version: String::new(),
-        timeout: DEFAULT_TIMEOUT,
+        timeout: issuers::DEFAULT_TIMEOUT,
         readiness: IssuerReadiness::Unreadable(why.to_owned()),
         held: false,
         namespace_allowed: true,

@@ -4,51 +4,21 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use tokio::time::timeout;
+use tokio::time;
 
-use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
+use super::{connections::IssuerId, context::ScopedContext, execute::Stopped, tokens::PassError, writes};
 use crate::{
-    api::conditions::Reason,
-    issuers::{Access, Issuer, IssuerError, ListedState, ListedToken, Reach, TokenRequest, Verb},
-    lifecycle::{Failure, FailureKind, Observed, Step, TIME_TO_CALL, schedule},
-    token_value::TokenValue,
+    api::IssuerSpec,
+    issuers::{DEFAULT_TIMEOUT, Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
+    lifecycle::{Failure, Observed, Step, TIME_TO_CALL, schedule, secret},
 };
 
-impl From<IssuerError> for Failure {
-    fn from(error: IssuerError) -> Self {
-        let transient = |reason, retry_after| FailureKind::Transient { reason, retry_after };
-        let kind = match &error {
-            IssuerError::Unreachable(_) | IssuerError::Unavailable(_) => transient(Reason::VendorUnavailable, None),
-            IssuerError::CertificateRefused(_) => transient(Reason::CertificateRefused, None),
-            IssuerError::AddressRefused => FailureKind::Permanent {
-                reason: Reason::AddressRefused,
-            },
-            IssuerError::NotPermitted(_) => FailureKind::Permanent {
-                reason: Reason::CredentialNotPermitted,
-            },
-            IssuerError::AccountNotFound => FailureKind::Permanent {
-                reason: Reason::AccountNotFound,
-            },
-            IssuerError::RateLimited { retry_after } => transient(Reason::RateLimited, *retry_after),
-            IssuerError::QuotaExceeded => transient(Reason::QuotaExceeded, None),
-            IssuerError::Refused(_) => FailureKind::Permanent {
-                reason: Reason::VendorRefused,
-            },
-            IssuerError::CredentialRefused => FailureKind::Permanent {
-                reason: Reason::CredentialRefused,
-            },
-            IssuerError::OutcomeUnknown(_) => FailureKind::Ambiguous,
-        };
-        Self {
-            message: error.to_string(),
-            kind,
-        }
-    }
-}
+/// Beyond the time limit that an issuer keeps by itself, and after which it says more.
+const SLACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Takes a step at the issuer. Time passes in it, so it is looked at anew.
 pub async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
-    let issuer = open(observed, context)?;
+    let issuer = open(observed, context).await?;
     let request = request(observed);
     let result = match step {
         Step::ListTokens => list(issuer, &request, observed, context).await,
@@ -65,15 +35,12 @@ pub async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) 
     result
 }
 
-fn open(observed: &Observed, context: &ScopedContext) -> Result<Arc<dyn Issuer>, IssuerError> {
-    let issuer = observed.issuer.as_ref().ok();
+async fn open(observed: &Observed, context: &ScopedContext) -> Result<Arc<dyn Issuer>, IssuerError> {
     let gone = || IssuerError::Unavailable("it is not there".to_owned());
-    let access = Access {
-        spec: &issuer.ok_or_else(gone)?.spec,
-        credential: TokenValue::new(""),
-        reach: Reach::Anywhere,
-    };
-    context.shared.issuers.open(access)?.ok_or_else(gone)
+    let issuer = observed.issuer.as_ref().map_err(|_| gone())?;
+    let id = IssuerId::new(&issuer.reference, secret::namespace(&observed.token));
+    let shared = &context.shared;
+    shared.connections.open(&id, &issuer.spec, issuer.generation, shared).await
 }
 
 fn request(observed: &Observed) -> TokenRequest {
@@ -95,7 +62,7 @@ async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Ob
             account,
             ..request.clone()
         };
-        for token in in_time(observed, issuer.list(&request)).await? {
+        for token in in_time(limit(observed), issuer.list(&request)).await? {
             if !view.iter().any(|known| known.id == token.id) {
                 view.push(token);
             }
@@ -128,8 +95,8 @@ async fn make(
         return Err(Stopped::Pass(PassError::Conflict));
     }
     let made = match &base {
-        Some(base) => in_time(observed, issuer.reset(base, request)).await,
-        None => in_time(observed, issuer.create(request)).await,
+        Some(base) => in_time(limit(observed), issuer.reset(base, request)).await,
+        None => in_time(limit(observed), issuer.create(request)).await,
     };
     observed.fresh = Some(made?);
     Ok(())
@@ -140,7 +107,7 @@ async fn update(issuer: Arc<dyn Issuer>, id: &str, name: String, request: TokenR
         name: Some(name),
         ..request
     };
-    in_time(observed, issuer.update(id, &request)).await?;
+    in_time(limit(observed), issuer.update(id, &request)).await?;
     observed.updated = true;
     Ok(())
 }
@@ -160,7 +127,9 @@ async fn change(
         account,
         ..request.clone()
     };
-    let changed = in_time(observed, issuer.change(id, verb, &request)).await.map_err(Failure::from);
+    let changed = in_time(limit(observed), issuer.change(id, verb, &request))
+        .await
+        .map_err(Failure::from);
     changed.map_err(|failure| if ends(verb) { failure.retried() } else { failure })?;
     if verb == Verb::Revoke {
         observed.revoked.insert(id.to_owned());
@@ -183,12 +152,22 @@ fn ends(verb: Verb) -> bool {
 fn show(view: &mut [ListedToken], id: &str, state: ListedState) {
     for token in view.iter_mut().filter(|token| token.id == id) {
         token.state = state;
+        // What can be done with it was told of the state before.
+        token.details.actions = None;
     }
 }
 
-/// Each call has its own time limit, beside the one that the issuer itself keeps.
-async fn in_time<T>(observed: &Observed, call: impl Future<Output = Result<T, IssuerError>>) -> Result<T, IssuerError> {
-    let limit = observed.issuer.as_ref().map_or(SignedDuration::ZERO, |issuer| issuer.timeout);
-    let answer = timeout(limit.unsigned_abs(), call).await;
+fn limit(observed: &Observed) -> SignedDuration {
+    observed.issuer.as_ref().map_or(SignedDuration::ZERO, |issuer| issuer.timeout)
+}
+
+/// How long one call may take.
+pub fn timeout(spec: &IssuerSpec) -> SignedDuration {
+    spec.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |timeout| timeout.as_signed())
+}
+
+/// No call lasts longer than its time limit, whatever the issuer does.
+pub async fn in_time<T>(limit: SignedDuration, call: impl Future<Output = Result<T, IssuerError>>) -> Result<T, IssuerError> {
+    let answer = time::timeout((limit + SLACK).unsigned_abs(), call).await;
     answer.unwrap_or_else(|_| Err(IssuerError::OutcomeUnknown("no answer in time".to_owned())))
 }

@@ -1,8 +1,9 @@
 //! The controllers of TokenIssuers and ClusterTokenIssuers: one piece of code for both kinds.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -19,18 +20,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    book::Book,
+    by_uid::ByUid,
     calls::{CallError, call, post_params},
+    connections::{self, IssuerId},
     context::Context,
-    recent::{Recent, key},
+    issuer_calls::{in_time, timeout},
+    recent::{Key, Recent, key},
     stores::Guarded,
+    strays::{confirm, is_taken_over},
     tokens::names_in,
     watches::Queue,
 };
 use crate::{
-    api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, names},
+    api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, issuer::Orphan, names},
+    issuers::{self, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
     lifecycle::{
-        issuer::{IssuerPlan, ObservedIssuerObject, decide},
+        issuer::{Credential, Facts, IssuerPlan, IssuerStep, Look, ObservedIssuerObject, decide},
         schedule,
+        sweep::Holdings,
     },
 };
 
@@ -73,15 +81,30 @@ impl Issuer for ClusterTokenIssuer {
     }
 }
 
+/// More steps than most passes need; one that takes as many goes on a moment later.
+const MOST_STEPS: usize = 300;
+/// Until a pass goes on that took so many steps.
+const MOMENT: Duration = Duration::from_secs(1);
+/// The longest time until an issuer is looked at again.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Tokens of an issuer that are remembered of one look: foreign ones must not fill the memory.
+const MOST_LISTED: usize = 20_000;
+
 /// Why an issuer was not brought to what was decided.
 #[derive(Debug, thiserror::Error)]
-pub enum IssuerError {
+pub enum PassError {
     /// The finalizer was not written.
     #[error("could not write the finalizer: {0}")]
     Finalizer(#[source] CallError),
     /// The status was not written.
     #[error("could not write the status: {0}")]
     Status(#[source] CallError),
+    /// The Secret with the credential was not read or written.
+    #[error("could not look after the Secret with the credential: {0}")]
+    Credential(#[source] CallError),
+    /// The ConfigMaps of the ledger were not read or written.
+    #[error("could not keep the ledger in the operator's namespace: {0}")]
+    Book(#[source] CallError),
 }
 
 /// What the controller of one kind works with.
@@ -89,6 +112,8 @@ struct IssuerContext<K> {
     shared: Arc<Context>,
     /// Issuers just written, which the watch does not show yet.
     recent: Recent<Arc<K>>,
+    /// What came of asking each issuer last.
+    looks: ByUid<Look>,
 }
 
 /// Runs the controller of one kind until `shutdown`.
@@ -98,12 +123,14 @@ pub fn run<K: Issuer>(
     context: Arc<Context>,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, ()> {
+    let concurrency = context.settings.concurrency;
     let context = IssuerContext {
         shared: context,
         recent: Recent::default(),
+        looks: ByUid::default(),
     };
     Controller::for_stream(stream::pending(), store)
-        .with_config(Config::default().concurrency(1))
+        .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(names_in(queue))
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, after_error, Arc::new(context))
@@ -111,57 +138,276 @@ pub fn run<K: Issuer>(
         .boxed()
 }
 
-async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContext<K>>) -> Result<Action, IssuerError> {
+async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContext<K>>) -> Result<Action, PassError> {
     let Ok(watched) = &object.0 else {
         warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), "issuer can't be read, skipped until it changes");
         return Ok(Action::await_change());
     };
     let newer = context.recent.newer_than(&key(watched.meta()), Some(watched.meta()));
-    let issuer = newer.as_deref().unwrap_or(watched);
-    let reference = IssuerRef {
-        kind: K::KIND,
-        name: issuer.name_any(),
-    };
-    let plan = decide(&ObservedIssuerObject {
-        metadata: issuer.meta(),
-        capabilities: context.shared.issuers.capabilities(issuer.common()),
-        status: issuer.status(),
-        in_use: context.shared.stores.is_in_use(&reference, issuer.namespace().as_deref()),
-        now: schedule::to_second(context.shared.clock.now()),
-    });
-    let api = issuer.api(&context.shared.client);
-    let mut issuer = issuer.clone();
-    let changed = plan != IssuerPlan::default();
-    if let Some(finalizers) = plan.finalizers {
-        issuer = write_finalizers(&api, &issuer, &finalizers).await.map_err(IssuerError::Finalizer)?;
-        info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), ?finalizers, "finalizers written");
+    let issuer = newer.as_deref().unwrap_or(watched).clone();
+    let mut pass = Pass::begin(issuer, &context).await?;
+    for _ in 0..MOST_STEPS {
+        match pass.decide() {
+            IssuerPlan::Step(step) => pass.take(step).await?,
+            IssuerPlan::Rest { status, look_again_at } => return pass.end(status, look_again_at).await,
+        }
     }
-    if let Some(status) = plan.status {
-        *issuer.status_mut() = Some(status);
-        issuer = write_status(&api, &issuer).await.map_err(IssuerError::Status)?;
-        info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), "status of the issuer written");
-    }
-    if changed {
-        context.recent.wrote(&issuer.meta().clone(), Arc::new(issuer));
-    }
-    Ok(Action::await_change())
+    Ok(Action::requeue(MOMENT))
 }
 
-/// Under the version that was read, so that nobody else's finalizer is lost.
-async fn write_finalizers<K: Issuer>(api: &Api<K>, issuer: &K, finalizers: &[String]) -> Result<K, CallError> {
-    let patch = json!({ "metadata": { "resourceVersion": issuer.resource_version(), "finalizers": finalizers } });
-    let parameters = PatchParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..Default::default()
-    };
-    call(api.patch(&issuer.name_any(), &parameters, &Patch::Merge(patch))).await
-}
-
-async fn write_status<K: Issuer>(api: &Api<K>, issuer: &K) -> Result<K, CallError> {
-    call(api.replace_status(&issuer.name_any(), &post_params(), issuer)).await
-}
-
-fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &IssuerError, _: Arc<IssuerContext<K>>) -> Action {
+fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &PassError, _: Arc<IssuerContext<K>>) -> Action {
     warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), %error, "issuer is looked at again in a moment");
     Action::requeue(RETRY)
+}
+
+/// One pass over one issuer.
+struct Pass<'a, K> {
+    issuer: K,
+    id: IssuerId,
+    api: Api<K>,
+    facts: Facts,
+    context: &'a IssuerContext<K>,
+}
+
+impl<'a, K: Issuer> Pass<'a, K> {
+    async fn begin(issuer: K, context: &'a IssuerContext<K>) -> Result<Self, PassError> {
+        let shared = &context.shared;
+        let reference = IssuerRef {
+            kind: K::KIND,
+            name: issuer.name_any(),
+        };
+        let id = IssuerId::new(&reference, &issuer.namespace().unwrap_or_default());
+        let credential = match id.credential(issuer.common(), &shared.settings.namespace) {
+            Some(key) => shared.credentials.look(&key).await.map_err(PassError::Credential)?,
+            None => Credential::Absent,
+        };
+        let facts = Facts {
+            capabilities: shared.issuers.capabilities(issuer.common()),
+            in_use: shared.stores.is_in_use(&reference, issuer.namespace().as_deref()),
+            credential,
+            version: connections::version(&id, issuer.common(), issuer.meta().generation, shared),
+            needed_elsewhere: shared.stores.credentials_of_others(&id, &shared.settings.namespace),
+            released: BTreeSet::new(),
+            holdings: Holdings::default(),
+            last_look: context.looks.get(&issuer.uid().unwrap_or_default()),
+            view: None,
+            book: Vec::new(),
+            confirmed: None,
+            resisting: BTreeSet::new(),
+            terms: shared.terms(),
+            now: schedule::to_second(shared.clock.now()),
+        };
+        Ok(Self {
+            api: issuer.api(&shared.client),
+            issuer,
+            id,
+            facts,
+            context,
+        })
+    }
+
+    fn decide(&self) -> IssuerPlan {
+        decide(&ObservedIssuerObject {
+            metadata: self.issuer.meta(),
+            spec: self.issuer.common(),
+            status: self.issuer.status(),
+            facts: &self.facts,
+        })
+    }
+
+    async fn end(mut self, status: Option<Box<IssuerStatus>>, look_again_at: Option<Timestamp>) -> Result<Action, PassError> {
+        if let Some(status) = status {
+            self.write_status(*status).await?;
+        }
+        // A look counts once all that follows from it is done.
+        if let Some(look) = self.facts.last_look.take() {
+            self.context.looks.keep(&self.issuer.uid().unwrap_or_default(), look);
+        }
+        let now = self.context.shared.clock.now();
+        let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        Ok(match look_again_at {
+            Some(at) => Action::requeue(wait(at).min(LONGEST_WAIT)),
+            None => Action::await_change(),
+        })
+    }
+
+    async fn take(&mut self, step: IssuerStep) -> Result<(), PassError> {
+        match step {
+            IssuerStep::WriteStatus(status) => self.write_status(*status).await,
+            IssuerStep::HoldCredential => self.hold_credential().await,
+            IssuerStep::ReleaseCredential(name) => self.release_credential(name).await,
+            IssuerStep::WriteFinalizers(finalizers) => self.write_finalizers(&finalizers).await,
+            IssuerStep::Look => self.look().await,
+            IssuerStep::Confirm(strays) => {
+                self.facts.confirmed = Some(confirm(strays, &self.context.shared).await);
+                Ok(())
+            }
+            IssuerStep::Keep(entries) => {
+                self.book().keep(&entries).await.map_err(PassError::Book)?;
+                self.facts.book.extend(entries);
+                Ok(())
+            }
+            IssuerStep::Forget(ids) => {
+                self.book().forget(&ids).await.map_err(PassError::Book)?;
+                self.facts.book.retain(|entry| !ids.contains(&entry.id));
+                Ok(())
+            }
+            IssuerStep::End { orphan, verb } => {
+                self.end_orphan(&orphan, verb).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Under the version that was read, so that nobody else's finalizer is lost.
+    async fn write_finalizers(&mut self, finalizers: &[String]) -> Result<(), PassError> {
+        let patch = json!({ "metadata": { "resourceVersion": self.issuer.resource_version(), "finalizers": finalizers } });
+        let parameters = PatchParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..Default::default()
+        };
+        let written = call(self.api.patch(&self.issuer.name_any(), &parameters, &Patch::Merge(patch))).await;
+        self.written(written.map_err(PassError::Finalizer)?, "finalizers");
+        Ok(())
+    }
+
+    async fn write_status(&mut self, status: IssuerStatus) -> Result<(), PassError> {
+        let mut issuer = self.issuer.clone();
+        *issuer.status_mut() = Some(status);
+        let written = call(self.api.replace_status(&issuer.name_any(), &post_params(), &issuer)).await;
+        self.written(written.map_err(PassError::Status)?, "status");
+        Ok(())
+    }
+
+    fn written(&mut self, issuer: K, what: &str) {
+        info!(kind = ?K::KIND, namespace = issuer.namespace(), name = issuer.name_any(), "{what} of the issuer written");
+        self.context.recent.wrote(&issuer.meta().clone(), Arc::new(issuer.clone()));
+        self.issuer = issuer;
+    }
+
+    async fn hold_credential(&mut self) -> Result<(), PassError> {
+        let Some(key) = self.id.credential(self.issuer.common(), &self.context.shared.settings.namespace) else {
+            return Ok(());
+        };
+        self.context
+            .shared
+            .credentials
+            .hold(&key, true)
+            .await
+            .map_err(PassError::Credential)?;
+        self.credential_written(&key).await
+    }
+
+    async fn release_credential(&mut self, name: String) -> Result<(), PassError> {
+        let shared = &self.context.shared;
+        let key = (self.id.credential_namespace(&shared.settings.namespace).to_owned(), name.clone());
+        shared.credentials.hold(&key, false).await.map_err(PassError::Credential)?;
+        self.facts.released.insert(name);
+        match self.id.credential(self.issuer.common(), &shared.settings.namespace) {
+            Some(declared) => self.credential_written(&declared).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Our own finalizer on the Secret is no change that the issuer would have to be asked again for.
+    async fn credential_written(&mut self, key: &Key) -> Result<(), PassError> {
+        let shared = &self.context.shared;
+        let before = std::mem::take(&mut self.facts.version);
+        self.facts.credential = shared.credentials.look(key).await.map_err(PassError::Credential)?;
+        self.facts.version = connections::version(&self.id, self.issuer.common(), self.issuer.meta().generation, shared);
+        if let Some(last) = self.facts.last_look.as_mut().filter(|last| last.version == before) {
+            last.version.clone_from(&self.facts.version);
+        }
+        Ok(())
+    }
+
+    /// Asks the issuer what it has.
+    async fn look(&mut self) -> Result<(), PassError> {
+        let book = self.book().read().await.map_err(PassError::Book)?;
+        let seen = self.list(&book).await;
+        let now = schedule::to_second(self.context.shared.clock.now());
+        let error = seen.as_ref().err().cloned();
+        let look = Look::followed_by(self.facts.last_look.as_ref(), self.facts.version.clone(), error, now);
+        self.facts.last_look = Some(look);
+        self.facts.now = now;
+        self.facts.book = book;
+        // What ApiTokens have is looked at after the issuer, so that no token just made counts as nobody's.
+        self.facts.holdings = self.context.shared.stores.holdings(&self.id);
+        self.facts.view = seen.ok();
+        self.context.shared.forget_former_issuers();
+        Ok(())
+    }
+
+    /// All tokens of the issuer, and of each account that the ledger names.
+    async fn list(&self, book: &[Orphan]) -> Result<Vec<ListedToken>, IssuerError> {
+        let issuer = self.open().await?;
+        let mut view = in_time(timeout(self.issuer.common()), issuer.inventory()).await?;
+        view.truncate(MOST_LISTED);
+        let entries = self.issuer.status().into_iter().flat_map(|status| &status.orphans).chain(book);
+        let accounts: BTreeSet<&String> = entries.filter_map(|entry| entry.account.as_ref()).collect();
+        for account in accounts {
+            let listed = in_time(timeout(self.issuer.common()), issuer.list(&request(Some(account.clone())))).await?;
+            let known: BTreeSet<String> = view.iter().map(|token| token.id.clone()).collect();
+            view.extend(listed.into_iter().filter(|token| !known.contains(&token.id)));
+        }
+        Ok(view.into_iter().map(|token| ListedToken { value: None, ..token }).collect())
+    }
+
+    async fn end_orphan(&mut self, orphan: &Orphan, verb: Verb) {
+        match self.try_to_end(orphan, verb).await {
+            Ok(true) => self.show_ended(&orphan.id, verb),
+            Ok(false) => {
+                self.facts.resisting.insert(orphan.id.clone());
+            }
+            Err(error) => {
+                let (namespace, name) = (self.issuer.namespace(), self.issuer.name_any());
+                warn!(kind = ?K::KIND, namespace, name, %error, "a token of the ledger could not be ended, it is tried again");
+                self.facts.resisting.insert(orphan.id.clone());
+            }
+        }
+    }
+
+    /// Whether it was ended; not where an ApiToken has taken it over, which the stores may not show yet.
+    async fn try_to_end(&self, orphan: &Orphan, verb: Verb) -> Result<bool, IssuerError> {
+        if is_taken_over(orphan, &self.context.shared).await {
+            return Ok(false);
+        }
+        let issuer = self.open().await?;
+        let request = request(orphan.account.clone());
+        in_time(timeout(self.issuer.common()), issuer.change(&orphan.id, verb, &request)).await?;
+        Ok(true)
+    }
+
+    fn show_ended(&mut self, id: &str, verb: Verb) {
+        let view = self.facts.view.get_or_insert_default();
+        match verb {
+            Verb::Delete => view.retain(|token| token.id != id),
+            _ => view
+                .iter_mut()
+                .filter(|token| token.id == id)
+                .for_each(|token| token.state = ListedState::Revoked),
+        }
+    }
+
+    async fn open(&self) -> Result<Arc<dyn issuers::Issuer>, IssuerError> {
+        let shared = &self.context.shared;
+        let generation = self.issuer.meta().generation;
+        shared.connections.open(&self.id, self.issuer.common(), generation, shared).await
+    }
+
+    fn book(&self) -> Book {
+        Book::of(&self.id, &self.issuer.uid().unwrap_or_default(), &self.context.shared)
+    }
+}
+
+/// A question about an account.
+fn request(account: Option<String>) -> TokenRequest {
+    TokenRequest {
+        name: None,
+        description: None,
+        account,
+        expires_at: None,
+        parameters: None,
+        attempt: 0,
+    }
 }

@@ -1,32 +1,24 @@
 //! The ledger of an issuer: tokens that stay there with nobody to account for them.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt};
 
 use super::{
+    book::Book,
     calls::{CallError, call, post_params},
+    connections::IssuerId,
     context::ScopedContext,
     execute::Stopped,
     issuers::Issuer,
 };
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer, bounds, issuer},
-    lifecycle::{Failure, FailureKind, Observed, Orphan, secret},
+    lifecycle::{Failure, FailureKind, Observed, Orphan, issuer::entry, secret},
 };
 
-/// Why a ledger was not written.
+/// The ledger was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// There is no issuer to write to.
-    #[error("the issuer whose ledger should keep the token is gone: create it again")]
-    NoIssuer,
-    /// It is full.
-    #[error("the ledger of the issuer is full: revoke the tokens that its status.orphans lists")]
-    Full,
-    /// The API server did not do it.
-    #[error("could not write the ledger of the issuer: {0}")]
-    Call(#[source] CallError),
-}
+#[error("could not write the ledger of the issuer: {0}")]
+pub struct LedgerError(#[from] CallError);
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
@@ -37,49 +29,58 @@ impl From<LedgerError> for Failure {
     }
 }
 
-/// Writes tokens down in the status of their issuer.
+/// Writes tokens down in the status of their issuer, and in ConfigMaps where that is full or the issuer
+/// is gone.
 pub async fn enter(orphans: &[Orphan], observed: &Observed, context: &ScopedContext) -> Result<(), Stopped> {
-    let reference = match &observed.issuer {
-        Ok(issuer) => Some(&issuer.reference),
-        Err(_) => observed.status().and_then(|status| status.issuer_ref.as_ref()),
+    let Some(id) = issuer_id(observed) else {
+        return Ok(());
     };
-    let reference = reference.ok_or(LedgerError::NoIssuer)?;
+    let token = &observed.token;
+    let api_token = format!("{}/{}", secret::namespace(token), token.name_any());
+    let entries: Vec<_> = orphans
+        .iter()
+        .map(|orphan| entry(orphan, Some(api_token.clone()), observed.now))
+        .collect();
     let client = context.shared.client.clone();
-    match reference.kind {
-        IssuerKind::ClusterTokenIssuer => enter_in(Api::<ClusterTokenIssuer>::all(client), &reference.name, orphans, observed).await?,
-        IssuerKind::TokenIssuer => {
-            let namespaced = Api::<TokenIssuer>::namespaced(client, secret::namespace(&observed.token));
-            enter_in(namespaced, &reference.name, orphans, observed).await?;
-        }
+    let (uid, left) = match id.reference.kind {
+        IssuerKind::ClusterTokenIssuer => enter_in(Api::<ClusterTokenIssuer>::all(client), &id, entries).await?,
+        IssuerKind::TokenIssuer => enter_in(Api::<TokenIssuer>::namespaced(client, &id.namespace), &id, entries).await?,
+    };
+    if !left.is_empty() {
+        let book = Book::of(&id, &uid, &context.shared);
+        book.keep(&left).await.map_err(LedgerError::from)?;
     }
     Ok(())
 }
 
-/// Under the version that was read; entries of the same id are there once.
-async fn enter_in<K: Issuer>(api: Api<K>, name: &str, orphans: &[Orphan], observed: &Observed) -> Result<(), LedgerError> {
-    let found = call(api.get_opt(name)).await.map_err(LedgerError::Call)?;
-    let mut issuer = found.ok_or(LedgerError::NoIssuer)?;
-    let mut status = issuer.status().cloned().unwrap_or_default();
-    for orphan in orphans {
-        if !status.orphans.iter().any(|entry| entry.id == orphan.id) {
-            status.orphans.push(entry(orphan, observed));
-        }
-    }
-    if status.orphans.len() > bounds::ORPHANS {
-        return Err(LedgerError::Full);
-    }
-    *issuer.status_mut() = Some(status);
-    let written = call(api.replace_status(name, &post_params(), &issuer)).await;
-    written.map(|_| ()).map_err(LedgerError::Call)
+/// The issuer that the tokens were made at; without one there was none.
+fn issuer_id(observed: &Observed) -> Option<IssuerId> {
+    let reference = match &observed.issuer {
+        Ok(issuer) => &issuer.reference,
+        Err(_) => observed.status()?.issuer_ref.as_ref()?,
+    };
+    Some(IssuerId::new(reference, secret::namespace(&observed.token)))
 }
 
-fn entry(orphan: &Orphan, observed: &Observed) -> issuer::Orphan {
-    let token = &observed.token;
-    issuer::Orphan {
-        id: orphan.id.chars().take(bounds::TOKEN_ID).collect(),
-        name: orphan.name.as_ref().map(|name| name.chars().take(bounds::TOKEN_NAME).collect()),
-        api_token: Some(format!("{}/{}", secret::namespace(token), token.name_any())),
-        reason: orphan.reason.as_str().to_owned(),
-        since: Time(observed.now),
+/// Enters as many as there is room for, each once, under the version that was read. The uid of the issuer,
+/// empty where it is gone, and what is left over.
+async fn enter_in<K: Issuer>(
+    api: Api<K>,
+    id: &IssuerId,
+    entries: Vec<issuer::Orphan>,
+) -> Result<(String, Vec<issuer::Orphan>), LedgerError> {
+    let name = &id.reference.name;
+    let Some(mut issuer) = call(api.get_opt(name)).await? else {
+        return Ok((String::new(), entries));
+    };
+    let mut status = issuer.status().cloned().unwrap_or_default();
+    let is_new = |entry: &issuer::Orphan| !status.orphans.iter().any(|known| known.id == entry.id);
+    let mut new: Vec<_> = entries.into_iter().filter(is_new).collect();
+    let left = new.split_off(new.len().min(bounds::ORPHANS.saturating_sub(status.orphans.len())));
+    if !new.is_empty() {
+        status.orphans.extend(new);
+        *issuer.status_mut() = Some(status);
+        call(api.replace_status(name, &post_params(), &issuer)).await?;
     }
+    Ok((issuer.uid().unwrap_or_default(), left))
 }

@@ -7,11 +7,14 @@
 //! [`issuers`] run one pass for each: gather, decide, execute, one status write.
 
 mod adoptions;
+mod book;
 mod by_uid;
 mod calls;
 mod claims;
 pub mod clock;
+mod connections;
 mod context;
+mod credentials;
 mod default_issuer;
 mod events;
 mod execute;
@@ -23,6 +26,7 @@ mod recent;
 mod retries;
 mod secrets;
 pub mod stores;
+mod strays;
 mod tokens;
 mod watches;
 mod writes;
@@ -38,7 +42,9 @@ use tracing::info;
 pub use self::context::{Foundations, Settings};
 use self::{
     calls::CallError,
+    connections::Connections,
     context::{Context, ScopedContext},
+    credentials::Credentials,
     events::Events,
     stores::{Scope, Stores},
 };
@@ -91,10 +97,12 @@ pub struct Handles {
 pub async fn run(foundations: Foundations, settings: Settings, handles: Handles, shutdown: CancellationToken) -> Result<(), RunError> {
     let Foundations { client, clock, issuers } = foundations;
     check_kinds(&client, &settings).await?;
-    let watches = watches::open(&client, &Scope::of(&settings.watch_namespaces));
+    let watches = watches::open(&client, &Scope::of(&settings.watch_namespaces), &settings.namespace);
     let stores = watches.stores.clone();
     handles.metrics.count_tokens_in(stores.clone());
     let context = Arc::new(Context {
+        credentials: Credentials::new(client.clone(), watches.credentials),
+        connections: Connections::default(),
         events: Events::new(client.clone(), settings.instance.clone()),
         metrics: handles.metrics.clone(),
         stores: stores.clone(),

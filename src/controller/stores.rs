@@ -1,6 +1,9 @@
 //! What the cluster holds, kept in memory by the watches, and the questions that are asked of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,13 +20,14 @@ use super::{
     adoptions::Adoptions,
     by_uid::ByUid,
     claims::{Claims, claimant},
-    recent::Recent,
+    connections::IssuerId,
+    recent::{Key, Recent},
     retries::Retries,
 };
 use crate::{
-    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
+    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, TokenIssuer, issuer::AllowedNamespaces, names},
     issuers::IssuedToken,
-    lifecycle::{IssuerProblem, secret},
+    lifecycle::{IssuerProblem, marker, secret, sweep::Holdings},
 };
 
 /// An object, or why it can't be read: one bad object does not end a watch.
@@ -234,6 +238,69 @@ impl Stores {
         ids
     }
 
+    /// What ApiTokens account for at this issuer.
+    pub fn holdings(&self, id: &IssuerId) -> Holdings {
+        let mut holdings = Holdings::default();
+        for token in self.scopes.iter().flat_map(|stores| stores.tokens.state()) {
+            let uid = token.meta().uid.as_deref().unwrap_or_default();
+            holdings.uids.insert(marker::hex(uid, marker::UID_LENGTH));
+            let in_reach = id.namespace.is_empty() || token.meta().namespace.as_ref() == Some(&id.namespace);
+            let status = token.0.as_ref().ok().and_then(|token| token.status.as_ref());
+            let of_it = status.filter(|status| in_reach && status.issuer_ref.as_ref() == Some(&id.reference));
+            let ids = if token.meta().deletion_timestamp.is_some() {
+                &mut holdings.going
+            } else {
+                &mut holdings.ids
+            };
+            ids.extend(of_it.into_iter().flat_map(known_ids).map(str::to_owned));
+        }
+        holdings
+    }
+
+    /// Every issuer with its spec, and whether it has our finalizer.
+    fn issuers(&self) -> Vec<(IssuerId, IssuerSpec, bool)> {
+        let cluster = self.cluster_issuers.state().into_iter().filter_map(|issuer| {
+            let read = issuer.0.as_ref().ok()?;
+            Some((id_of(IssuerKind::ClusterTokenIssuer, read), read.spec.common.clone(), is_held(read)))
+        });
+        let namespaced = self.scopes.iter().flat_map(|stores| stores.issuers.state()).filter_map(|issuer| {
+            let read = issuer.0.as_ref().ok()?;
+            Some((id_of(IssuerKind::TokenIssuer, read), read.spec.common.clone(), is_held(read)))
+        });
+        cluster.chain(namespaced).collect()
+    }
+
+    /// Names of the Secrets that other issuers may need, of those that lie where this one's credential does.
+    pub fn credentials_of_others(&self, id: &IssuerId, own_namespace: &str) -> BTreeSet<String> {
+        let here = id.credential_namespace(own_namespace);
+        let others = self.issuers().into_iter().filter(|(other, _, held)| *held && other != id);
+        let there = others.filter(|(other, ..)| other.credential_namespace(own_namespace) == here);
+        there
+            .filter_map(|(_, spec, _)| Some(spec.credentials_ref()?.name.clone()))
+            .collect()
+    }
+
+    /// The Secrets that issuers name.
+    pub fn credentials(&self, own_namespace: &str) -> BTreeSet<Key> {
+        let keys = self
+            .issuers()
+            .into_iter()
+            .filter_map(|(id, spec, _)| id.credential(&spec, own_namespace));
+        keys.collect()
+    }
+
+    /// The issuers that name that Secret.
+    pub fn issuers_with(&self, credential: &Key, own_namespace: &str) -> Vec<IssuerId> {
+        let issuers = self.issuers().into_iter();
+        let naming = issuers.filter(|(id, spec, _)| id.credential(spec, own_namespace).as_ref() == Some(credential));
+        naming.map(|(id, ..)| id).collect()
+    }
+
+    /// All issuers.
+    pub fn issuer_ids(&self) -> HashSet<IssuerId> {
+        self.issuers().into_iter().map(|(id, ..)| id).collect()
+    }
+
     /// Whether another ApiToken has an open intent at this issuer.
     pub fn has_open_intent(&self, token: &ApiToken, issuer: &IssuerRef) -> bool {
         let mut open = false;
@@ -256,7 +323,8 @@ impl Stores {
     }
 }
 
-fn known_ids(status: &ApiTokenStatus) -> impl Iterator<Item = &str> {
+/// Ids of the tokens that an ApiToken has or had.
+pub fn known_ids(status: &ApiTokenStatus) -> impl Iterator<Item = &str> {
     let current = status.token.as_ref().and_then(|token| token.id.as_deref());
     let previous = status.previous.iter().filter_map(|previous| previous.id.as_deref());
     current.into_iter().chain(previous)
@@ -277,4 +345,16 @@ fn hashes(token: &ApiToken) -> impl Iterator<Item = &str> {
         .into_iter()
         .flat_map(|status| status.previous.iter().filter_map(|token| token.hash.as_deref()));
     current.into_iter().chain(pending).chain(previous)
+}
+
+fn id_of<K: Resource>(kind: IssuerKind, issuer: &K) -> IssuerId {
+    let reference = IssuerRef {
+        kind,
+        name: issuer.name_any(),
+    };
+    IssuerId::new(&reference, &issuer.namespace().unwrap_or_default())
+}
+
+fn is_held<K: Resource>(issuer: &K) -> bool {
+    issuer.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
 }

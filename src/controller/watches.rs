@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
-    recent::key,
+    recent::{Key, key},
     stores::{Guarded, Scope, ScopedStores, Stores},
 };
 use crate::api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, names};
@@ -46,12 +46,14 @@ pub struct Watches {
     pub cluster_issuers: Queue<ClusterTokenIssuer>,
     /// What they tell the controllers of each scope, in the order of [`Stores::scopes`].
     pub scopes: Vec<(Queue<TokenIssuer>, Queue<ApiToken>)>,
+    /// Whoever follows a credential tells here that it changed.
+    pub credentials: mpsc::Sender<Key>,
     /// To be run all the time; none of them ends by itself.
     pub running: Vec<BoxFuture<'static, ()>>,
 }
 
-/// Opens all watches.
-pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
+/// Opens all watches. `own_namespace` is the operator's.
+pub fn open(client: &Client, scopes: &[Scope], own_namespace: &str) -> Watches {
     let (cluster_issuers, watch_cluster_issuers) = watch(Api::all(client.clone()), watcher::Config::default());
     let (namespaces, watch_namespaces) = watch(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default());
     let (scoped, watch_scopes): (Vec<_>, Vec<_>) = scopes.iter().map(|scope| open_scope(client, scope)).unzip();
@@ -68,7 +70,9 @@ pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
         stores: stores.clone(),
         cluster_issuers: tell_cluster_issuers,
         scopes: tell_scopes,
+        own_namespace: own_namespace.to_owned(),
     });
+    let (credentials, changed_credentials) = mpsc::channel(QUEUE);
     let mut running = vec![
         run(watch_cluster_issuers, trim_declared, &announcer, |announcer, event| {
             async move { announcer.cluster_issuer(event).await }.boxed()
@@ -77,6 +81,7 @@ pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
             async move { announcer.namespace(event).await }.boxed()
         }),
     ];
+    running.push(tell_of_credentials(changed_credentials, announcer.clone()).boxed());
     for (at, (tokens, issuers, secrets)) in watch_scopes.into_iter().enumerate() {
         running.push(run(tokens, trim_declared, &announcer, move |announcer, event| {
             async move { announcer.token(at, event).await }.boxed()
@@ -92,8 +97,17 @@ pub fn open(client: &Client, scopes: &[Scope]) -> Watches {
         stores,
         cluster_issuers,
         scopes,
+        credentials,
         running,
     }
+}
+
+/// Tells of credentials that changed, for ever: nobody tells of any more once the controllers have ended.
+async fn tell_of_credentials(mut changed: mpsc::Receiver<Key>, announcer: Arc<Announcer>) {
+    while let Some(key) = changed.recv().await {
+        announcer.credential(&key).await;
+    }
+    std::future::pending().await
 }
 
 type ScopeWatches = (
@@ -205,6 +219,7 @@ struct Announcer {
     stores: Arc<Stores>,
     cluster_issuers: Trigger<ClusterTokenIssuer>,
     scopes: Vec<ScopeTriggers>,
+    own_namespace: String,
 }
 
 impl Announcer {
@@ -214,7 +229,7 @@ impl Announcer {
             Event::Apply(token) => {
                 if let Ok(token) = &token.0 {
                     stores.claims.insert(token);
-                    self.issuer_of(token).await;
+                    self.issuer_of(token, false).await;
                 }
                 if !stores.recent_tokens.delivered(token.meta()) {
                     self.tell_token(at, ObjectRef::from_obj(&token)).await;
@@ -231,7 +246,7 @@ impl Announcer {
                 if let Ok(token) = &token.0 {
                     self.claimants(at, &token.namespace().unwrap_or_default(), crate::lifecycle::secret::name(token))
                         .await;
-                    self.issuer_of(token).await;
+                    self.issuer_of(token, true).await;
                 }
             }
             Event::InitDone => {
@@ -268,12 +283,8 @@ impl Announcer {
     async fn issuer(&self, at: usize, event: Event<Guarded<TokenIssuer>>) {
         match event {
             Event::Apply(issuer) | Event::Delete(issuer) => {
-                self.tell_issuer(at, ObjectRef::from_obj(&issuer)).await;
-                let (namespace, reference) = (issuer.namespace(), reference(IssuerKind::TokenIssuer, &issuer.name_any()));
-                self.tokens_where(at, |token| {
-                    token.namespace() == namespace && self.stores.refers_to(token, &reference)
-                })
-                .await;
+                self.issuer_changed(at, &issuer.namespace().unwrap_or_default(), &issuer.name_any())
+                    .await;
             }
             Event::InitDone => {
                 self.all_issuers().await;
@@ -286,12 +297,7 @@ impl Announcer {
     async fn cluster_issuer(&self, event: Event<Guarded<ClusterTokenIssuer>>) {
         match event {
             Event::Apply(issuer) | Event::Delete(issuer) => {
-                self.tell_cluster_issuer(ObjectRef::from_obj(&issuer)).await;
-                let reference = reference(IssuerKind::ClusterTokenIssuer, &issuer.name_any());
-                let concerned = |token: &ApiToken| self.stores.refers_to(token, &reference) || awaits_default(token);
-                for at in 0..self.scopes.len() {
-                    self.tokens_where(at, concerned).await;
-                }
+                self.cluster_issuer_changed(&issuer.name_any()).await;
             }
             Event::InitDone => {
                 self.all_issuers().await;
@@ -300,6 +306,37 @@ impl Announcer {
                 }
             }
             Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    /// A credential concerns the issuers that name it, and their tokens.
+    async fn credential(&self, key: &Key) {
+        for issuer in self.stores.issuers_with(key, &self.own_namespace) {
+            match issuer.reference.kind {
+                IssuerKind::ClusterTokenIssuer => self.cluster_issuer_changed(&issuer.reference.name).await,
+                IssuerKind::TokenIssuer => {
+                    for (at, _) in self.stores.scopes_of(&issuer.namespace) {
+                        self.issuer_changed(at, &issuer.namespace, &issuer.reference.name).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn issuer_changed(&self, at: usize, namespace: &str, name: &str) {
+        self.tell_issuer(at, ObjectRef::new(name).within(namespace)).await;
+        let reference = reference(IssuerKind::TokenIssuer, name);
+        let concerned =
+            |token: &ApiToken| token.metadata.namespace.as_deref() == Some(namespace) && self.stores.refers_to(token, &reference);
+        self.tokens_where(at, concerned).await;
+    }
+
+    async fn cluster_issuer_changed(&self, name: &str) {
+        self.tell_cluster_issuer(ObjectRef::new(name)).await;
+        let reference = reference(IssuerKind::ClusterTokenIssuer, name);
+        let concerned = |token: &ApiToken| self.stores.refers_to(token, &reference) || awaits_default(token);
+        for at in 0..self.scopes.len() {
+            self.tokens_where(at, concerned).await;
         }
     }
 
@@ -330,28 +367,24 @@ impl Announcer {
         self.stores.cluster_issuers.find(selects).is_some()
     }
 
-    /// An issuer is told of its tokens only while that matters to it: to be held, or to be let go.
-    async fn issuer_of(&self, token: &ApiToken) {
+    /// An issuer is told of a token where that may matter to it: to be held, or to be let go.
+    async fn issuer_of(&self, token: &ApiToken, goes: bool) {
         let Ok(reference) = self.stores.issuer_of(token) else { return };
         let namespace = token.namespace().unwrap_or_default();
         match reference.kind {
             IssuerKind::ClusterTokenIssuer => {
-                let issuer = self
-                    .stores
-                    .cluster_issuer(&reference.name)
-                    .filter(|issuer| wants_to_know(issuer.as_ref()));
-                if let Some(issuer) = issuer {
-                    self.tell_cluster_issuer(ObjectRef::from_obj(issuer.as_ref())).await;
+                let issuer = self.stores.cluster_issuer(&reference.name);
+                let is_told = |read: &ClusterTokenIssuer| wants_to_know(read) || (goes && read.spec.common.credentials_ref().is_some());
+                if issuer.is_some_and(|issuer| issuer.0.as_ref().is_ok_and(is_told)) {
+                    self.tell_cluster_issuer(ObjectRef::new(&reference.name)).await;
                 }
             }
             IssuerKind::TokenIssuer => {
-                let issuer = self
-                    .stores
-                    .issuer(&namespace, &reference.name)
-                    .filter(|issuer| wants_to_know(issuer.as_ref()));
-                for (at, _) in self.stores.scopes_of(&namespace) {
-                    if let Some(issuer) = &issuer {
-                        self.tell_issuer(at, ObjectRef::from_obj(issuer.as_ref())).await;
+                let issuer = self.stores.issuer(&namespace, &reference.name);
+                let is_told = |read: &TokenIssuer| wants_to_know(read) || (goes && read.spec.common.credentials_ref().is_some());
+                if issuer.is_some_and(|issuer| issuer.0.as_ref().is_ok_and(is_told)) {
+                    for (at, _) in self.stores.scopes_of(&namespace) {
+                        self.tell_issuer(at, ObjectRef::new(&reference.name).within(&namespace)).await;
                     }
                 }
             }

@@ -7,6 +7,7 @@ pub mod builtin;
 pub mod http;
 pub mod mailtrap;
 mod names;
+pub mod observing;
 pub mod softwareone;
 
 use std::sync::Arc;
@@ -159,6 +160,9 @@ pub struct TokenRequest {
 /// Why an issuer did not do what it was asked. The texts hold no value, credential or address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
+    /// There is no credential to ask it with: nothing was done.
+    #[error("the issuer's credential is not there: {0}")]
+    CredentialMissing(String),
     /// There is no connection to it: nothing was done.
     #[error("the issuer can't be reached: {0}")]
     Unreachable(String),

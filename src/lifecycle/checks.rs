@@ -7,12 +7,13 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    ceilings,
     observed::{IssuerProblem, IssuerReadiness, Observed, ObservedIssuer},
     secret, template,
 };
 use crate::api::{
     IssuerKind, IssuerRef,
-    api_token::{ApiTokenSpec, DesiredState, SuspendPolicy},
+    api_token::{DesiredState, SuspendPolicy},
     conditions::{self, ConditionType, Reason},
     issuer::{Adoption, BuiltinIssuer},
     names,
@@ -30,7 +31,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: Reason, message: impl Into<String>) -> Self {
+    /// A refusal that lasts until something is changed.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -48,7 +50,7 @@ pub fn first(observed: &Observed) -> Option<Refusal> {
     unreadable(issuer)
         .or_else(|| namespace(issuer))
         .or_else(|| issuer_type(issuer))
-        .or_else(|| parameters(&observed.token.spec, issuer))
+        .or_else(|| ceilings::first(observed.token.spec.parameters.as_ref(), issuer))
         .or_else(|| account(observed, issuer))
         .or_else(|| scopes(observed, issuer))
         .or_else(|| policy(observed, issuer))
@@ -145,17 +147,6 @@ pub fn adoption_is_allowed(observed: &Observed) -> bool {
     }
 }
 
-/// Parameters must be of the issuer's type; the built-in issuer has none.
-fn parameters(spec: &ApiTokenSpec, issuer: &ObservedIssuer) -> Option<Refusal> {
-    let local = issuer.capabilities.is_some_and(|can| can.local);
-    (local && spec.parameters.is_some()).then(|| {
-        Refusal::new(
-            Reason::ParametersMismatch,
-            "spec.parameters are for a vendor's issuer: remove them, or refer to an issuer of that vendor",
-        )
-    })
-}
-
 /// An account that is not the token's own must be allowed by the issuer.
 fn account(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
     let account = observed.token.spec.account.as_deref()?;
@@ -166,7 +157,10 @@ fn account(observed: &Observed, issuer: &ObservedIssuer) -> Option<Refusal> {
         .and_then(|policy| policy.allowed_accounts.as_deref())
         .unwrap_or_default();
     let namespace = secret::namespace(&observed.token);
-    let own = issuer.capabilities.is_some_and(|can| can.local) && account == secret::default_account(&observed.token);
+    let own = match issuer.spec.own_account() {
+        Some(own) => account == own,
+        None => issuer.capabilities.is_some_and(|can| can.local) && account == secret::default_account(&observed.token),
+    };
     if own || is_allowed(account, allowed, namespace) {
         return None;
     }

@@ -3,6 +3,8 @@
 //! A token of the built-in issuer is dead as soon as its object is being deleted. At any other issuer
 //! the object waits until its tokens are ended or written down, and never for ever.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -129,12 +131,20 @@ fn let_go(observed: &Observed, orphans: Vec<Orphan>) -> Plan {
 
 /// All tokens that may be left.
 fn known(observed: &Observed, reason: OrphanReason) -> Vec<Orphan> {
-    let current = observed.current().map(|token| (token.id.clone(), token.name.clone()));
-    let previous = observed.previous().iter().map(|previous| (previous.id.clone(), None));
-    let fresh = observed.fresh.as_ref().map(|fresh| (Some(fresh.id.clone()), fresh.name.clone()));
-    let orphan = |(id, name): (Option<String>, Option<String>)| Some(Orphan { id: id?, name, reason });
-    let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).filter_map(orphan).collect();
-    orphans.dedup_by(|a, b| a.id == b.id);
+    let orphan = |id: String, name, account| Orphan { id, name, account, reason };
+    let current = observed
+        .current()
+        .and_then(|token| Some(orphan(token.id.clone()?, token.name.clone(), token.account.clone())));
+    let previous = observed.previous().iter();
+    let previous = previous.filter_map(|token| Some(orphan(token.id.clone()?, None, token.account.clone())));
+    let account = observed.pending().and_then(|pending| pending.account.clone());
+    let fresh = observed
+        .fresh
+        .as_ref()
+        .map(|fresh| orphan(fresh.id.clone(), fresh.name.clone(), account));
+    let mut orphans: Vec<Orphan> = current.into_iter().chain(previous).chain(fresh).collect();
+    let mut seen = BTreeSet::new();
+    orphans.retain(|orphan| seen.insert(orphan.id.clone()));
     orphans
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{
         api_token::{Pending, TokenStatus},
-        names,
+        bounds, names,
     },
     issuers::{IssuedToken, builtin},
     token_value::{self, TokenValue},
@@ -95,7 +95,7 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
         };
     }
     let mut token = token.clone();
-    if can.update && observed.updated {
+    if observed.updated {
         token.name = Some(super::remote::declared_name(observed, &token));
         token.parameters_hash = secret::parameters_hash(&observed.token);
     }
@@ -104,10 +104,15 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
         (None, Some(issuer)) if can.expiry => Some(issuer.clone()),
         _ => declared_end,
     };
-    if let Some(listed) = token.id.as_deref().and_then(|id| observed.listed(id)) {
-        token.last_used_at = listed.last_used_at.map(|at| Time(schedule::to_second(at))).or(token.last_used_at);
+    match token.id.as_deref().and_then(|id| observed.listed(id)) {
+        Some(listed) => TokenStatus {
+            last_used_at: listed.last_used_at.map(|at| Time(schedule::to_second(at))).or(token.last_used_at),
+            account_type: word(listed.details.account_type.as_ref()).or(token.account_type),
+            created_by: word(listed.details.created_by.as_ref()).or(token.created_by),
+            ..token
+        },
+        None => token,
     }
-    token
 }
 
 /// A token that stands in our Secret and in no status. Tenants can write a Secret, so only a value
@@ -209,8 +214,15 @@ pub fn record(observed: &Observed, made: &IssuedToken) -> TokenStatus {
             .min()
             .map(schedule::to_second)
             .map(Time),
+        account_type: word(made.details.account_type.as_ref()),
+        created_by: word(made.details.created_by.as_ref()),
         ..Default::default()
     }
+}
+
+/// What comes from outside is cut to its bounds.
+fn word(word: Option<&String>) -> Option<String> {
+    word.map(|word| word.chars().take(bounds::VENDOR_WORD).collect())
 }
 
 /// `<10 hex of the object's uid>-<attempt>`.

@@ -37,6 +37,10 @@ const TIME_TO_WRITE: SignedDuration = SignedDuration::from_secs(10);
 const HAND_OVER: SignedDuration = SignedDuration::from_secs(15);
 /// How often it is looked for what a lost call made.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// The share of a token's life that its end may come early, to tell it from others.
+const NONCE_SHARE: i32 = 100;
+/// The most of it.
+const LONGEST_NONCE: SignedDuration = SignedDuration::from_mins(5);
 /// A vendor's times are to the second, and its clock is not ours.
 const VENDOR_CLOCK: SignedDuration = SignedDuration::from_secs(2);
 
@@ -169,6 +173,7 @@ fn ambiguous(token: &ListedToken) -> Orphan {
     Orphan {
         id: token.id.clone(),
         name: token.name.clone(),
+        account: token.account.clone(),
         reason: OrphanReason::Ambiguous,
     }
 }
@@ -261,13 +266,30 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
             .map(|token| token_value::hash(token.id.as_bytes()))
             .take(bounds::BEFORE)
             .collect(),
-        expires_at: schedule::end(&observed.token.spec, Some(observed.now)).map(Time),
+        expires_at: end_of_attempt(observed, attempt).map(Time),
         started_at: Time(observed.now),
         reason: cause.as_str().to_owned(),
         request: rotation::new_request(observed),
     });
     draft.begins(cause);
     Step::WriteStatus(Box::new(draft.status))
+}
+
+/// When the coming token is to end. Where tokens have no names, a few seconds less than declared tell it
+/// from others.
+fn end_of_attempt(observed: &Observed, attempt: i64) -> Option<Timestamp> {
+    let end = schedule::end(&observed.token.spec, Some(observed.now))?;
+    let seed = format!("{}-{attempt}", short_uid(&observed.token));
+    let nonce = schedule::spread(longest_nonce(observed, end, observed.now), &seed);
+    Some(end.checked_sub(nonce).unwrap_or(end))
+}
+
+/// By how much a token that lives from `issued_at` may end before the declared end.
+pub fn longest_nonce(observed: &Observed, end: Timestamp, issued_at: Timestamp) -> SignedDuration {
+    match observed.capabilities() {
+        Some(can) if can.expiry && !can.names && !can.local => (end.duration_since(issued_at) / NONCE_SHARE).min(LONGEST_NONCE),
+        _ => SignedDuration::ZERO,
+    }
 }
 
 /// The token that is replaced in place, and keeps name and parameters: where the issuer can, and lets the old one work on for as

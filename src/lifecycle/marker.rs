@@ -24,7 +24,11 @@ impl Marker {
         let mut parts = word.strip_prefix("k8s-")?.split('-');
         let (cluster, uid, attempt) = (parts.next()?, parts.next()?, parts.next()?);
         let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if parts.next().is_some() || !is_hex(cluster, 8) || !is_hex(uid, 10) || !attempt.bytes().all(|byte| byte.is_ascii_digit()) {
+        if parts.next().is_some()
+            || !is_hex(cluster, CLUSTER_LENGTH)
+            || !is_hex(uid, UID_LENGTH)
+            || !attempt.bytes().all(|byte| byte.is_ascii_digit())
+        {
             return None;
         }
         Some(Self {
@@ -43,6 +47,11 @@ impl Marker {
     }
 }
 
+/// How many hex digits of an ApiToken's uid stand in ids and markers.
+pub const UID_LENGTH: usize = 10;
+/// How many hex digits of a cluster's id stand in markers.
+pub const CLUSTER_LENGTH: usize = 8;
+
 /// The first `length` hex digits of an id.
 pub fn hex(id: &str, length: usize) -> String {
     id.chars().filter(char::is_ascii_hexdigit).take(length).collect()
@@ -50,7 +59,7 @@ pub fn hex(id: &str, length: usize) -> String {
 
 /// The part of an ApiToken's uid that stands in ids and markers.
 pub fn short_uid(token: &ApiToken) -> String {
-    hex(token.metadata.uid.as_deref().unwrap_or_default(), 10)
+    hex(token.metadata.uid.as_deref().unwrap_or_default(), UID_LENGTH)
 }
 
 #[cfg(test)]
@@ -72,6 +81,8 @@ mod tests {
         let long = marker().name(&"ä ".repeat(300), 200);
         assert!(long.chars().count() <= 200);
         assert_eq!(Marker::in_name(&long), Some(marker()));
+        let full = marker().name(&"x".repeat(300), 200);
+        assert_eq!(full.len(), 200, "as much of the display name as fits");
         assert_eq!(marker().name("   ", 200), "k8s-0123abcd-0123456789-17");
     }
 
@@ -85,6 +96,7 @@ mod tests {
             ("x k8s-0123abcd-0123456789-17-1", None),
             ("x k8s-0123abcd-012345678-17", None),
             ("x k8s-0123abcg-0123456789-17", None),
+            ("x k8s-0123abcd-0123456789-+17", None),
             ("x", None),
         ] {
             assert_eq!(Marker::in_name(name), expected, "{name}");

@@ -14,6 +14,7 @@
 //! What ends a token is decided before anything that may stand in the way.
 
 mod adoption;
+mod ceilings;
 pub mod checks;
 mod deletion;
 mod ending;
@@ -31,6 +32,7 @@ mod rotation;
 pub mod schedule;
 pub mod secret;
 mod status;
+pub mod sweep;
 pub mod template;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use zeroize::Zeroize;
 
 use super::{
+    marker::Marker,
     plan::{Failure, Orphan},
     secret,
 };
@@ -70,6 +71,8 @@ pub struct Observed {
 pub struct Terms {
     /// The first 8 hex digits of this cluster's id, by which its tokens are known at a vendor.
     pub cluster: String,
+    /// The same of the clusters whose tokens count as this one's.
+    pub former_clusters: Vec<String>,
     /// How long verifiers get to learn of a new hash before consumers see its value.
     pub propagation_delay: SignedDuration,
     /// How often an issuer is asked whether a token is still what we think.
@@ -78,6 +81,13 @@ pub struct Terms {
     pub revoke_deadline: SignedDuration,
     /// When the operator started.
     pub started_at: Timestamp,
+}
+
+impl Terms {
+    /// Whether a token with that marker was made for this cluster.
+    pub fn is_ours(&self, marker: &Marker) -> bool {
+        self.cluster == marker.cluster || self.former_clusters.contains(&marker.cluster)
+    }
 }
 
 impl Observed {
@@ -186,6 +196,8 @@ pub struct ObservedIssuer {
     pub spec: IssuerSpec,
     /// What it can do; nothing where this version knows no such type.
     pub capabilities: Option<Capabilities>,
+    /// metadata.generation of its spec.
+    pub generation: Option<i64>,
     /// Changes whenever the issuer or its credential does.
     pub version: String,
     /// How long one call to it may take.
@@ -318,5 +330,17 @@ impl Drop for FoundSecret {
 pub fn wipe(data: Option<&mut BTreeMap<String, ByteString>>) {
     for bytes in data.into_iter().flat_map(BTreeMap::values_mut) {
         bytes.0.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_of_a_secret_is_overwritten() {
+        let mut data = BTreeMap::from([("token".to_owned(), ByteString(b"hunter2".to_vec()))]);
+        wipe(Some(&mut data));
+        assert!(data.values().all(|bytes| bytes.0.iter().all(|byte| *byte == 0)));
     }
 }

@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::observed::{FoundSecret, Observed};
-use crate::api::{ApiTokenStatus, conditions::Reason};
+use crate::{
+    api::{ApiTokenStatus, conditions::Reason},
+    issuers::IssuerError,
+};
 
 /// What is to be done next.
 pub enum Plan {
@@ -125,6 +128,8 @@ pub struct Orphan {
     pub id: String,
     /// Name at the issuer.
     pub name: Option<String>,
+    /// Owning account; nothing for the issuer's own.
+    pub account: Option<String>,
     /// Why it stays.
     pub reason: OrphanReason,
 }
@@ -143,6 +148,13 @@ pub enum OrphanReason {
 }
 
 impl OrphanReason {
+    const ALL: [Self; 4] = [Self::Retained, Self::NotRevoked, Self::Ambiguous, Self::Found];
+
+    /// The reason with that word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The word in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -249,6 +261,87 @@ impl Failure {
         Self {
             message: message.into(),
             kind: FailureKind::Secret,
+        }
+    }
+}
+
+impl From<&IssuerError> for Reason {
+    fn from(error: &IssuerError) -> Self {
+        match error {
+            IssuerError::CredentialMissing(_) => Self::CredentialNotFound,
+            IssuerError::CredentialRefused => Self::CredentialRefused,
+            IssuerError::NotPermitted(_) => Self::CredentialNotPermitted,
+            IssuerError::AccountNotFound => Self::AccountNotFound,
+            IssuerError::CertificateRefused(_) => Self::CertificateRefused,
+            IssuerError::AddressRefused => Self::AddressRefused,
+            IssuerError::Unreachable(_) | IssuerError::Unavailable(_) => Self::VendorUnavailable,
+            IssuerError::RateLimited { .. } => Self::RateLimited,
+            IssuerError::QuotaExceeded => Self::QuotaExceeded,
+            IssuerError::Refused(_) => Self::VendorRefused,
+            IssuerError::OutcomeUnknown(_) => Self::OutcomeUnknown,
+        }
+    }
+}
+
+impl From<IssuerError> for Failure {
+    fn from(error: IssuerError) -> Self {
+        let reason = Reason::from(&error);
+        let kind = match &error {
+            IssuerError::OutcomeUnknown(_) => FailureKind::Ambiguous,
+            IssuerError::RateLimited { retry_after } => FailureKind::Transient {
+                reason,
+                retry_after: *retry_after,
+            },
+            IssuerError::CredentialRefused
+            | IssuerError::NotPermitted(_)
+            | IssuerError::AccountNotFound
+            | IssuerError::AddressRefused
+            | IssuerError::Refused(_) => FailureKind::Permanent { reason },
+            IssuerError::CredentialMissing(_)
+            | IssuerError::Unreachable(_)
+            | IssuerError::CertificateRefused(_)
+            | IssuerError::Unavailable(_)
+            | IssuerError::QuotaExceeded => FailureKind::Transient { reason, retry_after: None },
+        };
+        Self {
+            message: error.to_string(),
+            kind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again_all_the_same_is_refused_for_the_same_reason() {
+        let failure = Failure {
+            message: "it refuses: change it".to_owned(),
+            kind: FailureKind::Permanent {
+                reason: Reason::VendorRefused,
+            },
+        };
+        let retried = Failure {
+            kind: FailureKind::Transient {
+                reason: Reason::VendorRefused,
+                retry_after: None,
+            },
+            ..failure.clone()
+        };
+        assert_eq!(failure.retried(), retried);
+        assert_eq!(Failure::of_secret("x").retried(), Failure::of_secret("x"));
+    }
+
+    #[test]
+    fn the_words_of_the_ledger_stay_the_same() {
+        for (reason, word) in [
+            (OrphanReason::Retained, "Retained"),
+            (OrphanReason::NotRevoked, "NotRevoked"),
+            (OrphanReason::Ambiguous, "Ambiguous"),
+            (OrphanReason::Found, "Found"),
+        ] {
+            assert_eq!(reason.as_str(), word);
         }
     }
 }

@@ -113,7 +113,7 @@ pub fn is_current(observed: &Observed, token: &ListedToken) -> bool {
 /// Whether this ApiToken made it: by its marker, or by what this program remembers.
 pub fn is_made_by_us(observed: &Observed, token: &ListedToken) -> bool {
     let marked = token.name.as_deref().and_then(Marker::in_name);
-    let by_marker = marked.is_some_and(|marker| marker.cluster == observed.terms.cluster && marker.uid == short_uid(&observed.token));
+    let by_marker = marked.is_some_and(|marker| observed.terms.is_ours(&marker) && marker.uid == short_uid(&observed.token));
     by_marker || observed.fresh.as_ref().is_some_and(|fresh| fresh.id == token.id)
 }
 
@@ -210,7 +210,10 @@ fn ends_too_early(observed: &Observed, token: &TokenStatus) -> bool {
         return false;
     };
     let issued_at = token.issued_at.as_ref().map(|Time(at)| *at);
-    schedule::end(&observed.token.spec, issued_at).is_none_or(|declared| declared > *issuer_ends)
+    schedule::end(&observed.token.spec, issued_at).is_none_or(|declared| {
+        let nonce = intent::longest_nonce(observed, declared, issued_at.unwrap_or(observed.now));
+        declared > schedule::later(*issuer_ends, nonce)
+    })
 }
 
 /// Whether a lost value can be had without another token.

@@ -112,9 +112,7 @@ pub fn promised(spec: &ApiTokenSpec, issued_at: Timestamp) -> Option<(Timestamp,
 }
 
 fn jitter(span: SignedDuration, uid: &str) -> SignedDuration {
-    let most = (span / JITTER_SHARE).min(LONGEST_JITTER).as_secs();
-    let spread = i64::from(crc32fast::hash(uid.as_bytes()));
-    SignedDuration::from_secs(spread % most.saturating_add(1).max(1))
+    schedule::spread((span / JITTER_SHARE).min(LONGEST_JITTER), uid)
 }
 
 /// The request for a rotation, as much of it as is kept.

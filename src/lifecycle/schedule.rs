@@ -59,7 +59,8 @@ pub fn failed_again(before: Option<&Failures>, seed: &str, now: Timestamp) -> Fa
     }
 }
 
-fn pause(count: i32, seed: &str) -> SignedDuration {
+/// How long to wait after so many failures in a row.
+pub fn pause(count: i32, seed: &str) -> SignedDuration {
     let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(0).min(16);
     let full = FIRST_PAUSE
         .as_millis()
@@ -69,6 +70,12 @@ fn pause(count: i32, seed: &str) -> SignedDuration {
     let shortened = full - full * jitter / 1000;
     // Times in a status are whole seconds: less than one would be a try at once.
     SignedDuration::from_secs(i64::try_from(shortened.div_euclid(1000)).unwrap_or(300).max(1))
+}
+
+/// A part of `span`, another one for each seed.
+pub fn spread(span: SignedDuration, seed: &str) -> SignedDuration {
+    let spread = i64::from(crc32fast::hash(seed.as_bytes()));
+    SignedDuration::from_secs(spread % span.as_secs().saturating_add(1).max(1))
 }
 
 /// Where the token is to be brought.
@@ -131,6 +138,40 @@ mod tests {
         assert!(pause(i32::MAX, "uid").as_secs() >= 240);
         let spread: std::collections::HashSet<i64> = (0..100).map(|n| pause(9, &format!("uid-{n}")).as_secs()).collect();
         assert!(spread.len() > 20, "{spread:?}");
+    }
+
+    #[test]
+    fn a_pause_is_shortened_by_a_fifth_at_most() {
+        for (count, full) in [(1, 1), (2, 2), (3, 4), (5, 16), (9, 256), (10, 300), (40, 300)] {
+            for number in 0..20 {
+                let pause = pause(count, &format!("uid-{number}")).as_secs();
+                assert!((full * 4 / 5).max(1) <= pause && pause <= full, "try {count}: {pause} s");
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_a_third_of_the_life_ahead_and_at_most_a_week() {
+        for (lives, ahead) in [(3, 1), (300, 100), (504, 168), (2400, 168)] {
+            let issued = at("2030-01-01T00:00:00Z");
+            let end = later(issued, SignedDuration::from_hours(lives));
+            assert_eq!(
+                end.duration_since(warning(issued, end)),
+                SignedDuration::from_hours(ahead),
+                "{lives} h"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_is_rounded_up_to_the_second() {
+        for (time, expected) in [
+            ("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+            ("2030-01-01T00:00:00.001Z", "2030-01-01T00:00:01Z"),
+            ("2030-01-01T00:00:00.999Z", "2030-01-01T00:00:01Z"),
+        ] {
+            assert_eq!(next_second(at(time)), at(expected), "{time}");
+        }
     }
 
     #[test]

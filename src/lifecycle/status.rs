@@ -146,8 +146,23 @@ impl<'a> Draft<'a> {
             ObservedState::Expired => (false, Reason::Expired, "the token's time is over"),
         };
         self.active(works, reason, message);
-        self.status.available_actions = Some(available_actions(state));
+        self.status.available_actions = Some(self.actions(before, state));
         self.tell_change(before, state);
+    }
+
+    /// As the issuer tells, where it does: what it told last counts until it is asked again.
+    fn actions(&self, before: Option<ObservedState>, state: ObservedState) -> AvailableActions {
+        let observed = self.observed;
+        let listed = observed.current().and_then(|current| observed.listed(current.id.as_deref()?));
+        let ours = available_actions(state);
+        match (listed.and_then(|listed| listed.details.actions), self.status.available_actions) {
+            (Some(told), _) => AvailableActions {
+                rotate: ours.rotate,
+                ..told
+            },
+            (None, Some(told)) if observed.is_remote() && observed.view.is_none() && before == Some(state) => told,
+            _ => ours,
+        }
     }
 
     fn tell_change(&mut self, before: Option<ObservedState>, state: ObservedState) {

@@ -231,12 +231,35 @@ mod tests {
     }
 
     #[test]
+    fn each_key_is_bounded() {
+        assert_eq!(MAX_OUTPUT, 65_536);
+        assert!(render_text(&"x".repeat(65_536)).is_ok());
+        assert_eq!(
+            render_text(&"x".repeat(65_537)).err(),
+            Some(TemplateError::TooLong { key: "K".into() })
+        );
+    }
+
+    #[test]
     fn all_keys_together_are_bounded() {
+        assert_eq!(MAX_TOTAL_OUTPUT, 524_288);
         let long = "x".repeat(MAX_OUTPUT);
-        let templates = (0..9).map(|n| (format!("k{n}"), long.clone())).collect();
+        let mut templates: BTreeMap<String, String> = (0..8).map(|n| (format!("k{n}"), long.clone())).collect();
+        assert!(render(&templates, &variables(&[])).is_ok(), "just as long as they may be");
+        templates.insert("k8".into(), "x".into());
         assert_eq!(
             render(&templates, &variables(&[])).err(),
             Some(TemplateError::TooLong { key: "k8".into() })
         );
+    }
+
+    #[test]
+    fn what_a_filter_takes_is_bounded() {
+        let text = |length: usize| "x".repeat(length);
+        assert!(b64encode(&text(65_536)).is_ok());
+        assert!(b64encode(&text(65_537)).is_err());
+        let quotes = 2;
+        assert!(tojson(&Value::from(text(65_536 - quotes))).is_ok());
+        assert!(tojson(&Value::from(text(65_537 - quotes))).is_err());
     }
 }

@@ -62,7 +62,8 @@ impl Fault {
             Shown::Redirect,
         ];
         let once_done = [Shown::Cut, Shown::Half].map(Self::done);
-        let refusing = [Shown::Limited(None), Shown::Limited(Some(7))].map(Self::not_done);
+        // A 404 that is not the vendor's own says nothing of a token.
+        let refusing = [Shown::Limited(None), Shown::Limited(Some(7)), Shown::Status(404)].map(Self::not_done);
         let both = either
             .into_iter()
             .flat_map(|shown| [Self::done(shown.clone()), Self::not_done(shown)]);

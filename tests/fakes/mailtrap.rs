@@ -139,7 +139,7 @@ impl Mailtrap {
         let id = self.find(id)?.id;
         match self.keeps_last {
             Some(403) => return Err(Reply::json(403, &json!({ "errors": "Access forbidden" }))),
-            Some(_) => return Err(unprocessable("base", "The last token of a domain can't be deleted")),
+            Some(_) => return Err(unprocessable("base", "Token can't be deleted")),
             None => self.tokens.retain(|token| token.id != id),
         }
         Ok(Reply::empty(204))

@@ -19,7 +19,8 @@ pub struct Request {
 }
 
 impl Request {
-    pub(super) fn new(method: &str, uri: &Uri, headers: HeaderMap, body: Vec<u8>) -> Self {
+    /// A call as it stands on the wire.
+    pub fn new(method: &str, uri: &Uri, headers: HeaderMap, body: Vec<u8>) -> Self {
         let decoded = |segment: &str| percent_decode_str(segment).decode_utf8().unwrap().into_owned();
         Self {
             method: method.to_owned(),

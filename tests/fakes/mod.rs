@@ -6,7 +6,7 @@
 
 #![allow(dead_code, reason = "each crate of tests uses a part of it")]
 
-mod amendments;
+pub mod amendments;
 mod faults;
 mod messages;
 mod mutation;

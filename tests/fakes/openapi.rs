@@ -14,7 +14,10 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-use super::{Reply, Request, amendments::AMENDMENTS};
+use super::{
+    Reply, Request,
+    amendments::{AMENDMENTS, Amendment},
+};
 
 /// The folder with the documents.
 pub const SPECS: &str = "APITOKEN_VENDOR_SPECS";
@@ -44,8 +47,14 @@ impl Document {
 
     fn read(path: PathBuf, file: &str) -> Self {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut root: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
-        for amendment in AMENDMENTS.iter().filter(|amendment| amendment.documents.contains(&file)) {
+        let amendments = AMENDMENTS.iter().filter(|amendment| amendment.documents.contains(&file));
+        Self::new(&text, amendments)
+    }
+
+    /// A document in YAML or JSON.
+    pub fn new<'a>(text: &str, amendments: impl IntoIterator<Item = &'a Amendment>) -> Self {
+        let mut root: Value = serde_saphyr::from_str(text).unwrap();
+        for amendment in amendments {
             amend(&mut root, amendment.pointer, (amendment.value)());
         }
         Self {

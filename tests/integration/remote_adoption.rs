@@ -95,6 +95,7 @@ async fn a_cluster_wide_issuer_has_nothing_taken_over_unless_it_says_so() {
     let issuers = std::sync::Arc::new(issuer.clone());
     let operator = InProcess::start_at(plane.operator().await, clock, issuers, &namespace).await;
     let theirs = issuer.plant(None);
+    plane.credential("vendor").await;
     let object = json!({ "apiVersion": "apitoken.dev/v1alpha1", "kind": "ClusterTokenIssuer", "metadata": { "name": "all" }, "spec": issuer_spec(json!({})) });
     let file = plane.dir().join("issuer.json");
     std::fs::write(&file, object.to_string()).unwrap();

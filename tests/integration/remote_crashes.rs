@@ -206,6 +206,8 @@ const ISSUE: Operation = Operation {
     issued: false,
     begin: declare,
     effects: &[
+        "PUT tokenissuers/vendor/status",
+        "PATCH secrets/vendor",
         "PATCH tokenissuers/vendor",
         "PATCH apitokens/ci",
         "list",

@@ -238,6 +238,7 @@ impl Seen {
                     ..Default::default()
                 },
                 capabilities: Some(can),
+                generation: Some(1),
                 version: "1".into(),
                 timeout: seconds(TIMEOUT),
                 readiness: IssuerReadiness::Ready,
@@ -265,6 +266,7 @@ impl Seen {
             failure: self.fault.map(Fault::failure),
             terms: Terms {
                 cluster: CLUSTER.into(),
+                former_clusters: Vec::new(),
                 propagation_delay: seconds(PROPAGATION),
                 poll_interval: seconds(600),
                 revoke_deadline: seconds(900),

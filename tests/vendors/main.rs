@@ -8,4 +8,5 @@ mod fakes;
 mod contract;
 mod http;
 mod mailtrap;
+mod openapi;
 mod softwareone;

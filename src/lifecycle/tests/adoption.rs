@@ -88,3 +88,13 @@ fn a_value_that_was_ended_is_not_taken_over_again() {
     observed.edit(|token| token.status = None);
     assert_eq!(run(&mut observed), ["AdoptionFailed"]);
 }
+
+#[test]
+fn a_token_is_taken_over_once_and_a_new_one_follows_when_it_was_withdrawn() {
+    let mut observed = adopting(VALUE).with(|observed| observed.edit(|token| token.spec.suspend_policy = SuspendPolicy::Withdraw));
+    run(&mut observed);
+    observed.respec(|spec| spec.state = DesiredState::Suspended);
+    run(&mut observed);
+    observed.respec(|spec| spec.state = DesiredState::Active);
+    assert_eq!(run(&mut observed), ["issue", "update_secret", "Issued"]);
+}

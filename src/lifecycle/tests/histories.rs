@@ -181,16 +181,16 @@ fn run(capabilities: Capabilities, events: Vec<Event>, end: End) {
 }
 
 fn cases() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok())
-        .unwrap_or(300);
     ProptestConfig {
-        cases,
-        max_shrink_iters: 4000,
+        cases: from_environment("PROPTEST_CASES", 300),
+        max_shrink_iters: from_environment("PROPTEST_MAX_SHRINK_ITERS", 4000),
         failure_persistence: None,
         ..ProptestConfig::default()
     }
+}
+
+fn from_environment(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
 proptest! {

@@ -1,8 +1,13 @@
 //! Tokens at an issuer that others run: what is done for each thing that it can or can't.
 
+mod deletion;
+mod ending;
+mod intent;
+mod upkeep;
+
 use super::*;
 use crate::{
-    api::api_token::{DeletionPolicy, Parameters, Rotation, SoftwareoneParameters, Verb},
+    api::api_token::{DeletionPolicy, Parameters, Pending, Rotation, SoftwareoneParameters, Verb},
     issuers::{ListedState, ListedToken, NameCharacters},
     lifecycle::{Orphan, OrphanReason, plan::FailureKind},
 };
@@ -33,6 +38,11 @@ fn listed(id: &str, name: &str) -> ListedToken {
         fits: true,
         details: Default::default(),
     }
+}
+
+/// A time that no test reaches.
+fn far() -> Time {
+    Time(at("2040-01-01T00:00:00Z"))
 }
 
 /// An ApiToken that nobody has looked at yet, at an issuer that can do that.
@@ -89,18 +99,12 @@ fn take_remote(observed: &mut Observed, step: Step, tokens: &mut Vec<ListedToken
         }
         Step::CreateToken | Step::ResetToken { .. } => {
             let pending = observed.pending().unwrap().clone();
-            let made = listed(&format!("id-{}", pending.attempt), pending.name.as_deref().unwrap_or_default());
+            let shown = listed(&format!("id-{}", pending.attempt), pending.name.as_deref().unwrap_or_default());
             observed.fresh = Some(IssuedToken {
-                value: value(u64::try_from(pending.attempt).unwrap()),
-                id: made.id.clone(),
-                name: made.name.clone(),
-                attempt: pending.attempt,
-                issued_at: observed.now,
-                announced_at: None,
-                expires_at: None,
-                details: Default::default(),
+                name: shown.name.clone(),
+                ..made(observed, pending.attempt, shown.id.clone())
             });
-            tokens.push(made);
+            tokens.push(shown);
         }
         Step::SuspendToken { id } => switch(observed, tokens, &id, ListedState::Suspended),
         Step::ActivateToken { id } => switch(observed, tokens, &id, ListedState::Active),
@@ -136,6 +140,23 @@ fn issued_at(capabilities: Capabilities) -> (Observed, Vec<ListedToken>) {
     steps(&mut observed, &mut tokens);
     observed.now = at("2030-01-01T00:01:00Z");
     (observed, tokens)
+}
+
+/// A token whose intent is written, and for which nobody has called the issuer yet.
+fn announced(capabilities: Capabilities) -> Observed {
+    let mut observed = at_issuer(capabilities);
+    while observed.intent_in_hand.is_none() {
+        let Plan::Step(step) = decide(&observed) else { panic!("no intent") };
+        take_remote(&mut observed, step, &mut Vec::new());
+    }
+    observed
+}
+
+/// The program ends, and comes back.
+fn restart(observed: &mut Observed) {
+    observed.fresh = None;
+    observed.view = None;
+    observed.intent_in_hand = None;
 }
 
 fn ask(observed: &mut Observed, request: &str) {
@@ -263,20 +284,13 @@ fn what_a_lost_attempt_made_is_found_and_taken_up_or_ended() {
         ),
     ];
     for (why, capabilities, made, expected, left) in cases {
-        let (mut observed, mut tokens) = (at_issuer(capabilities), Vec::new());
-        while observed.intent_in_hand.is_none() {
-            let Plan::Step(step) = decide(&observed) else { panic!("{why}") };
-            take_remote(&mut observed, step, &mut tokens);
-        }
+        let (mut observed, mut tokens) = (announced(capabilities), Vec::new());
         if made {
             let Plan::Step(step) = decide(&observed) else { panic!("{why}") };
             take_remote(&mut observed, step, &mut tokens);
             tokens[0].value = capabilities.readable_value.then(|| value(1));
         }
-        // The program ends here, and comes back.
-        observed.fresh = None;
-        observed.view = None;
-        observed.intent_in_hand = None;
+        restart(&mut observed);
         let early = steps(&mut observed, &mut tokens.clone());
         if !capabilities.readable_value {
             assert_eq!(
@@ -301,14 +315,9 @@ fn what_a_lost_attempt_made_is_found_and_taken_up_or_ended() {
 #[test]
 fn where_nobody_can_tell_which_token_was_made_none_is_ended() {
     let nameless = Capabilities { names: false, ..PLAIN };
-    let (mut observed, mut tokens) = (at_issuer(nameless), Vec::new());
-    while observed.intent_in_hand.is_none() {
-        let Plan::Step(step) = decide(&observed) else { panic!("no intent") };
-        take_remote(&mut observed, step, &mut tokens);
-    }
-    tokens.extend([listed("one", ""), listed("other", "")]);
-    observed.view = None;
-    observed.intent_in_hand = None;
+    let mut observed = announced(nameless);
+    let mut tokens = vec![listed("one", ""), listed("other", "")];
+    restart(&mut observed);
     observed.now += SignedDuration::from_secs(60);
     let done = steps(&mut observed, &mut tokens);
     assert!(
@@ -502,99 +511,6 @@ fn a_lost_secret_is_filled_again_where_the_value_can_be_read() {
         done.retain(|step| step != "SecretUpdated");
         assert_eq!(done, expected);
     }
-}
-
-#[test]
-fn deleting_ends_what_is_ours_or_writes_it_down() {
-    let revoke_first = Capabilities {
-        revoke_before_delete: true,
-        ..PLAIN
-    };
-    for (why, capabilities, policy, expected, left) in [
-        (
-            "it is ended",
-            PLAIN,
-            None,
-            vec!["list_tokens", "delete_token", "remove_finalizer"],
-            1,
-        ),
-        (
-            "in two steps",
-            revoke_first,
-            None,
-            vec!["list_tokens", "revoke_token", "delete_token", "remove_finalizer"],
-            1,
-        ),
-        (
-            "it stays",
-            PLAIN,
-            Some(DeletionPolicy::Retain),
-            vec!["enter_ledger", "remove_finalizer", "Orphaned"],
-            2,
-        ),
-    ] {
-        let (mut observed, mut tokens) = issued_at(capabilities);
-        tokens.push(listed("theirs", "theirs k8s-99999999-0123456789-1"));
-        observed.edit(|token| {
-            token.spec.deletion_policy = policy;
-            token.metadata.deletion_timestamp = Some(Time(at(NOW)));
-        });
-        assert_eq!(steps(&mut observed, &mut tokens), expected, "{why}");
-        assert_eq!(tokens.len(), left, "{why}");
-    }
-}
-
-#[test]
-fn a_token_that_can_not_be_ended_goes_to_the_ledger_after_the_deadline() {
-    let (mut observed, _) = issued_at(PLAIN);
-    observed.edit(|token| token.metadata.deletion_timestamp = Some(Time(at(NOW))));
-    let fail = |observed: &mut Observed| {
-        observed.failure = Some(Failure {
-            message: "it is away: wait".into(),
-            kind: FailureKind::Transient {
-                reason: crate::api::conditions::Reason::VendorUnavailable,
-                retry_after: None,
-            },
-        });
-        let failed = rest(observed);
-        apply_remote(observed, failed);
-    };
-    for _ in 0..2 {
-        fail(&mut observed);
-        observed.now += SignedDuration::from_mins(10);
-    }
-    assert_eq!(next_step(&observed), Some("list_tokens"), "two tries are not enough");
-    fail(&mut observed);
-    let Plan::Step(Step::EnterLedger(orphans)) = decide(&observed) else {
-        panic!("not written down")
-    };
-    let expected = Orphan {
-        id: "id-1".into(),
-        name: Some("shop.ci k8s-0123abcd-0123456789-1".into()),
-        reason: OrphanReason::NotRevoked,
-    };
-    assert_eq!(orphans, std::slice::from_ref(&expected));
-    for (why, kind, step) in [
-        ("the issuer fails once more", FailureKind::Ambiguous, Some("enter_ledger")),
-        ("the ledger itself fails: later again", FailureKind::Ledger, None),
-    ] {
-        observed.failure = Some(Failure {
-            message: "it fails: wait".into(),
-            kind,
-        });
-        assert_eq!(next_step(&observed), step, "{why}");
-    }
-    observed.failure = None;
-    observed.orphaned.push(expected);
-    assert_eq!(next_step(&observed), Some("remove_finalizer"));
-
-    observed.orphaned.clear();
-    observed.terms.started_at = observed.now;
-    assert_ne!(
-        next_step(&observed),
-        Some("enter_ledger"),
-        "the time counts from the start of the operator"
-    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! When a token is replaced, why, and how long the replaced one works on.
 
 use super::*;
-use crate::api::api_token::{PreviousToken, Rotation};
+use crate::api::api_token::Rotation;
 
 type Change = Box<dyn Fn(&mut Observed)>;
 

@@ -12,7 +12,7 @@ use std::{
 use apitoken_operator::api::ClusterTokenIssuer;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Namespace, ServiceAccount},
+    core::v1::{Namespace, Secret, ServiceAccount},
 };
 use kube::{
     Api, Client, Config,
@@ -245,6 +245,19 @@ impl ControlPlane {
             .await
             .unwrap();
         name
+    }
+
+    /// Creates a Secret with a credential for ClusterTokenIssuers under the key `token`, where there is none.
+    pub async fn credential(&self, name: &str) {
+        let secrets: Api<Secret> = Api::namespaced(self.admin().await, OPERATOR_NAMESPACE);
+        let object = json!({ "metadata": { "name": name }, "stringData": { "token": "vendor-credential" } });
+        match secrets
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            created => drop(created.unwrap()),
+        }
     }
 
     /// Creates a ClusterTokenIssuer.

@@ -127,6 +127,7 @@ pub struct ScriptedIssuer {
 struct State {
     tokens: Vec<Held>,
     made: usize,
+    prefix: Option<String>,
     calls: Vec<String>,
     faults: Vec<(Call, When, Fault)>,
     looks: HashMap<Call, Look>,
@@ -169,12 +170,17 @@ impl ScriptedIssuer {
     /// The calls so far but those that list, such as `create`, `delete tok-1`.
     pub fn calls(&self) -> Vec<String> {
         let calls = self.lock().calls.clone();
-        calls.into_iter().filter(|call| call != "list").collect()
+        calls.into_iter().filter(|call| call != "list" && call != "inventory").collect()
     }
 
     /// How often it was called, for whatever.
     pub fn called(&self) -> usize {
         self.lock().calls.len()
+    }
+
+    /// From now on ids begin with this instead of `tok`, so that no other test has the same.
+    pub fn number_by(&self, prefix: &str) {
+        self.lock().prefix = Some(prefix.to_owned());
     }
 
     /// Somebody makes a token here, beside the operator.
@@ -262,7 +268,7 @@ impl ScriptedIssuer {
     fn add<'a>(&self, state: &'a mut State, request: &TokenRequest) -> &'a Held {
         state.made += 1;
         state.tokens.push(Held {
-            id: format!("tok-{}", state.made),
+            id: format!("{}-{}", state.prefix.as_deref().unwrap_or("tok"), state.made),
             name: request.name.clone().filter(|_| self.can.names),
             value: format!("value-{}-of-an-issuer-that-others-run", state.made),
             description: request.description.clone(),

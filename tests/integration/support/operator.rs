@@ -19,7 +19,12 @@ use kube::{Client, config::Kubeconfig};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{DEADLINE, clock::TestClock, control_plane::ControlPlane, eventually};
+use super::{
+    DEADLINE,
+    clock::TestClock,
+    control_plane::{ControlPlane, OPERATOR_NAMESPACE},
+    eventually,
+};
 
 /// How long verifiers get to learn of a new value where a test says nothing else.
 pub const PROPAGATION_DELAY: SignedDuration = SignedDuration::from_secs(1);
@@ -91,6 +96,11 @@ fn settings(namespace: &str, propagation_delay: SignedDuration) -> Settings {
         poll_interval: SignedDuration::from_mins(10),
         revoke_deadline: SignedDuration::from_mins(15),
         default_issuer: "builtin".to_owned(),
+        namespace: OPERATOR_NAMESPACE.to_owned(),
+        cluster_id: String::new(),
+        former_cluster_ids: Vec::new(),
+        observe_only: false,
+        allow_private_issuers: true,
         instance: "test".to_owned(),
     }
 }

@@ -76,6 +76,7 @@ impl Remote {
         let issuer = ScriptedIssuer::new(can, &clock);
         let operator = start(&upstream, &namespace, &clock, &issuer, &wire).await;
         let team = Team::new(admin.clone(), &namespace);
+        team.credential("vendor", "vendor-credential").await;
         team.issuer(ISSUER, issuer_spec(fields)).await;
         let remote = Self {
             plane,
@@ -204,7 +205,7 @@ async fn start(upstream: &Client, namespace: &str, clock: &TestClock, issuer: &S
 /// The spec of an issuer that others run; every one of them opens the scripted one.
 pub fn issuer_spec(fields: Value) -> Value {
     merged(
-        json!({ "mailtrap": { "credentialsRef": { "name": "vendor", "key": "token" } } }),
+        json!({ "wavefront": { "url": "https://example.com", "credentialsRef": { "name": "vendor", "key": "token" } } }),
         fields,
     )
 }

@@ -65,6 +65,15 @@ impl Team {
             .unwrap()
     }
 
+    /// Creates a Secret with a credential under the key `token`.
+    pub async fn credential(&self, name: &str, value: &str) -> Secret {
+        let object = json!({ "metadata": { "name": name }, "stringData": { "token": value } });
+        self.api()
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+            .unwrap()
+    }
+
     /// Changes a Secret by a merge patch.
     pub async fn change_secret(&self, name: &str, patch: Value) -> Secret {
         self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()

@@ -23,9 +23,6 @@ pub async fn what_is_said_of_a_failed_create_is_true<V: Vendor>() {
 }
 
 pub async fn what_is_said_of_a_failed_reset_is_true<V: Vendor>() {
-    if V::CAPABILITIES.reset.is_none() {
-        return;
-    }
     let sweep = Fault::all().into_iter().map(|fault| async move {
         let bench = Bench::<V>::new().await;
         let made = bench.made(1).await;
