@@ -169,7 +169,10 @@ fn what_can_not_be_applied_to_the_token_that_is_there_needs_another() {
         (
             "other parameters, which the issuer can change",
             ABLE,
-            |o| edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into())),
+            |o| {
+                edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into()));
+                declare_modules(o, &["MOD-1"]);
+            },
             false,
         ),
         (
@@ -243,7 +246,7 @@ fn an_issuer_is_told_of_a_change_that_is_its_own_and_keeps_the_marker() {
             ABLE,
             |o| {
                 edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into()));
-                o.respec(|_| {});
+                declare_modules(o, &["MOD-1"]);
             },
             Some("shop.ci k8s-0123abcd-0123456789-1"),
         ),
