@@ -10,6 +10,7 @@ use super::{
     connections::Connections,
     credentials::Credentials,
     events::Events,
+    lists::Lists,
     stores::{ScopedStores, Stores},
 };
 use crate::{
@@ -76,6 +77,8 @@ pub struct Context {
     pub credentials: Credentials,
     /// The issuers as they are reached.
     pub connections: Connections,
+    /// Lists that ApiTokens of an issuer share.
+    pub lists: Lists,
     /// Publishes Events.
     pub events: Events,
     /// Counts what is done.
@@ -102,7 +105,9 @@ impl Context {
 impl Context {
     /// Lets go what belongs to issuers that are gone.
     pub fn forget_former_issuers(&self) {
-        self.connections.keep_only(&self.stores.issuer_ids());
+        let ids = self.stores.issuer_ids();
+        self.connections.keep_only(&ids);
+        self.lists.keep_only(&ids);
         self.credentials.keep_only(&self.stores.credentials(&self.settings.namespace));
     }
 }

@@ -33,6 +33,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     let issuer = issuer(&token, context);
     Observed {
         others_ids: others_ids(&token, &issuer, context),
+        shown: None,
         polled_at: context.stores.polls.get(&uid),
         former_secret: ObservedSecret::Unchanged,
         adoptee: Adoptee::Unread,

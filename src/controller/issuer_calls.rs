@@ -10,7 +10,7 @@ use super::{connections::IssuerId, context::ScopedContext, execute::Stopped, tok
 use crate::{
     api::IssuerSpec,
     issuers::{DEFAULT_TIMEOUT, Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
-    lifecycle::{Failure, Observed, Step, TIME_TO_CALL, schedule, secret},
+    lifecycle::{Failure, Observed, Step, TIME_TO_CALL, is_only_a_poll, schedule, secret, shown_as_recorded},
 };
 
 /// Beyond the time limit that an issuer keeps by itself, and after which it says more.
@@ -56,6 +56,9 @@ fn request(observed: &Observed) -> TokenRequest {
 }
 
 async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
+    if is_only_a_poll(observed) && is_seen_in_a_shared_list(&issuer, request, observed, context).await? {
+        return Ok(());
+    }
     let mut view: Vec<ListedToken> = Vec::new();
     for account in accounts(observed) {
         let request = TokenRequest {
@@ -70,6 +73,33 @@ async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Ob
     }
     observed.sees(view, schedule::to_second(context.shared.clock.now()));
     Ok(())
+}
+
+/// Whether a list that many share shows all as recorded: then nothing is to be decided on.
+async fn is_seen_in_a_shared_list(
+    issuer: &Arc<dyn Issuer>,
+    request: &TokenRequest,
+    observed: &mut Observed,
+    context: &ScopedContext,
+) -> Result<bool, Stopped> {
+    let (Ok(of), Some(current)) = (&observed.issuer, observed.current()) else {
+        return Ok(false);
+    };
+    let id = IssuerId::new(&of.reference, secret::namespace(&observed.token));
+    let request = TokenRequest {
+        account: current.account.clone(),
+        ..request.clone()
+    };
+    let ask = in_time(limit(observed), issuer.list(&request));
+    let interval = context.shared.settings.poll_interval;
+    let account = (id, request.account.clone());
+    let shared = context.shared.lists.recent(account, interval, observed.now, ask).await?;
+    let Some(listed) = shown_as_recorded(observed, &shared.tokens).cloned() else {
+        return Ok(false);
+    };
+    observed.shown = Some(listed);
+    observed.polled_at = Some(shared.at);
+    Ok(true)
 }
 
 /// The accounts in which this ApiToken may have tokens: the declared one, and those before it.
@@ -95,8 +125,12 @@ async fn make(
         return Err(Stopped::Pass(PassError::Conflict));
     }
     let made = match &base {
-        Some(base) => in_time(limit(observed), issuer.reset(base, request)).await,
-        None => in_time(limit(observed), issuer.create(request)).await,
+        // Where a reset is refused, another token is made instead.
+        Some(base) => {
+            let reset = in_time(limit(observed), issuer.reset(base, request)).await;
+            reset.map_err(|error| Failure::from(error).retried())
+        }
+        None => in_time(limit(observed), issuer.create(request)).await.map_err(Failure::from),
     };
     observed.fresh = Some(made?);
     Ok(())

@@ -22,6 +22,7 @@ mod gather;
 mod issuer_calls;
 mod issuers;
 mod ledger;
+mod lists;
 mod recent;
 mod retries;
 mod secrets;
@@ -46,6 +47,7 @@ use self::{
     context::{Context, ScopedContext},
     credentials::Credentials,
     events::Events,
+    lists::Lists,
     stores::{Scope, Stores},
 };
 use crate::{
@@ -103,6 +105,7 @@ pub async fn run(foundations: Foundations, settings: Settings, handles: Handles,
     let context = Arc::new(Context {
         credentials: Credentials::new(client.clone(), watches.credentials),
         connections: Connections::default(),
+        lists: Lists::default(),
         events: Events::new(client.clone(), settings.instance.clone()),
         metrics: handles.metrics.clone(),
         stores: stores.clone(),

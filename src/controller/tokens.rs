@@ -133,7 +133,7 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
         written?;
     }
     // A look at the issuer counts once all that follows from it is done.
-    if let (Some(at), Some(_)) = (observed.polled_at, &observed.view) {
+    if let Some(at) = observed.polled_at.filter(|_| observed.view.is_some() || observed.shown.is_some()) {
         let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
         context.stores.polls.keep(uid, at);
     }

@@ -8,14 +8,16 @@ pub mod http;
 pub mod mailtrap;
 mod names;
 pub mod observing;
+pub mod prefactor;
 pub mod softwareone;
+pub mod wavefront;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use self::{mailtrap::Mailtrap, softwareone::Softwareone};
+use self::{mailtrap::Mailtrap, prefactor::Prefactor, softwareone::Softwareone, wavefront::Wavefront};
 use crate::{
     api::{
         IssuerSpec,
@@ -273,8 +275,9 @@ impl Issuers for KnownIssuers {
         match spec.issuer_type()? {
             IssuerType::Builtin(_) => Some(Capabilities::BUILTIN),
             IssuerType::Mailtrap(_) => Some(Capabilities::MAILTRAP),
+            IssuerType::Prefactor(_) => Some(Capabilities::PREFACTOR),
             IssuerType::Softwareone(_) => Some(Capabilities::SOFTWAREONE),
-            IssuerType::Prefactor(_) | IssuerType::Wavefront(_) => None,
+            IssuerType::Wavefront(spec) => Some(Capabilities::wavefront(spec)),
         }
     }
 
@@ -282,8 +285,9 @@ impl Issuers for KnownIssuers {
         match access.spec.issuer_type() {
             None | Some(IssuerType::Builtin(_)) => Ok(None),
             Some(IssuerType::Mailtrap(spec)) => Ok(Some(Arc::new(Mailtrap::open(&access, spec)?))),
+            Some(IssuerType::Prefactor(spec)) => Ok(Some(Arc::new(Prefactor::open(&access, spec)?))),
             Some(IssuerType::Softwareone(spec)) => Ok(Some(Arc::new(Softwareone::open(&access, spec)?))),
-            Some(IssuerType::Prefactor(_) | IssuerType::Wavefront(_)) => Ok(None),
+            Some(IssuerType::Wavefront(spec)) => Ok(Some(Arc::new(Wavefront::open(&access, spec)?))),
         }
     }
 }

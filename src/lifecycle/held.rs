@@ -104,7 +104,7 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
         (None, Some(issuer)) if can.expiry => Some(issuer.clone()),
         _ => declared_end,
     };
-    match token.id.as_deref().and_then(|id| observed.listed(id)) {
+    match token.id.as_deref().and_then(|id| observed.listed(id)).or(observed.shown.as_ref()) {
         Some(listed) => TokenStatus {
             last_used_at: listed.last_used_at.map(|at| Time(schedule::to_second(at))).or(token.last_used_at),
             account_type: word(listed.details.account_type.as_ref()).or(token.account_type),
@@ -194,11 +194,12 @@ pub fn value_with_hash(observed: &Observed, found: &FoundSecret, hash: &str) -> 
 /// apart; of a value that somebody else made up it would show too much.
 pub fn record(observed: &Observed, made: &IssuedToken) -> TokenStatus {
     let token = &observed.token;
-    let issued_at = schedule::to_second(made.issued_at);
-    let declared_end = schedule::end(&token.spec, Some(issued_at));
     let asked = observed
         .pending()
         .filter(|pending| observed.is_remote() && pending.attempt == made.attempt);
+    // The end that was asked for counts from the intent; by the issuer's own clock it would seem too early.
+    let issued_at = schedule::to_second(asked.map_or(made.issued_at, |asked| asked.started_at.0));
+    let declared_end = schedule::end(&token.spec, Some(issued_at));
     let hint = observed.is_remote() || builtin::is_well_formed(made.value.expose());
     TokenStatus {
         id: Some(made.id.clone()),

@@ -248,15 +248,14 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
     let attempt = draft.next_attempt();
     let base = base_of_reset(observed, view).filter(|_| cause != Cause::Changed);
     let capabilities = observed.capabilities().unwrap_or_default();
+    let takes_name = capabilities.names || capabilities.update;
     if let (Some(_), Some(token)) = (&base, &mut draft.status.token) {
         token.reset_tried = true;
     }
     draft.status.pending = Some(Pending {
         attempt,
         verb: if base.is_some() { Verb::Reset } else { Verb::Create },
-        name: capabilities
-            .names
-            .then(|| marker(observed, attempt).name(&remote::display_name(observed), bounds::DISPLAY_NAME)),
+        name: takes_name.then(|| marker(observed, attempt).name(&remote::display_name(observed), bounds::DISPLAY_NAME)),
         account: observed.token.spec.account.clone(),
         parameters_hash: secret::parameters_hash(&observed.token),
         base,

@@ -42,6 +42,7 @@ pub use held::token_id;
 pub use intent::{TIME_TO_CALL, take_waiting};
 pub use observed::{Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Terms};
 pub use plan::{Failure, FailureKind, Notice, Orphan, OrphanReason, Plan, Rest, SecretVersion, Step};
+pub use remote::{is_only_a_poll, shown_as_recorded};
 pub use status::same_but_for_foreign_changes;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -55,7 +56,7 @@ use crate::api::{
 /// Decides what happens next. In a namespace that is being deleted nothing can be created, and
 /// everything goes by itself: nothing is done there.
 pub fn decide(observed: &Observed) -> Plan {
-    if observed.token.metadata.deletion_timestamp.is_some() {
+    if observed.is_going() {
         return deletion::decide(observed);
     }
     if observed.namespace_ends {

@@ -42,6 +42,8 @@ pub struct Observed {
     pub adoptee: Adoptee,
     /// What the issuer holds, where it was asked in this pass.
     pub view: Option<Vec<ListedToken>>,
+    /// The current token in a list that was asked for by another, and that shows all as recorded.
+    pub shown: Option<ListedToken>,
     /// When the issuer was asked last.
     pub polled_at: Option<Timestamp>,
     /// Ids of tokens that other ApiTokens have or had at this issuer, where that can matter.
@@ -128,6 +130,11 @@ impl Observed {
     pub fn is_held(&self) -> bool {
         let finalizers = self.token.metadata.finalizers.as_deref().unwrap_or_default();
         finalizers.iter().any(|finalizer| finalizer == names::FINALIZER)
+    }
+
+    /// Whether the ApiToken is being deleted.
+    pub fn is_going(&self) -> bool {
+        self.token.metadata.deletion_timestamp.is_some()
     }
 
     /// Whether the status names the token as one that was replaced.

@@ -12,7 +12,9 @@ use super::{
     moving,
     observed::{FoundSecret, Observed},
     plan::{Plan, Step},
-    rotation, schedule, secret,
+    rotation,
+    schedule::{self, Destination},
+    secret,
 };
 use crate::{
     api::{
@@ -39,6 +41,35 @@ pub fn upkeep(observed: &Observed, state: ObservedState) -> Option<Plan> {
 
 /// Whether the issuer must be asked before anything can be decided.
 fn must_look(observed: &Observed, state: ObservedState) -> bool {
+    has_cause_to_look(observed, state) || observed.current().is_some() && next_poll(observed) <= observed.now
+}
+
+/// Whether nothing but the time makes this token be looked at: a list that others asked for will do, where it
+/// shows all as recorded.
+pub fn is_only_a_poll(observed: &Observed) -> bool {
+    match super::destination(observed) {
+        Destination::Live(state) => !observed.is_going() && !has_cause_to_look(observed, state),
+        _ => false,
+    }
+}
+
+/// The current token in a list, where that shows all that is ours as recorded.
+pub fn shown_as_recorded<'a>(observed: &Observed, view: &'a [ListedToken]) -> Option<&'a ListedToken> {
+    let current = observed.current()?;
+    let listed = view.iter().find(|token| is_current(observed, token))?;
+    let state = match listed.state {
+        ListedState::Active => ObservedState::Active,
+        ListedState::Suspended => ObservedState::Suspended,
+        ListedState::Revoked => return None,
+    };
+    let named = listed.name.is_none() || listed.name == current.name;
+    let recorded = observed.status().and_then(|status| status.state) == Some(state);
+    let strays = view.iter().any(|token| is_stray(observed, token));
+    (named && recorded && !strays).then_some(listed)
+}
+
+/// Whether something beside the time makes it necessary to ask the issuer.
+fn has_cause_to_look(observed: &Observed, state: ObservedState) -> bool {
     let recorded = observed.status().and_then(|status| status.state);
     let known = observed.current().is_some();
     let stray = observed
@@ -48,7 +79,7 @@ fn must_look(observed: &Observed, state: ObservedState) -> bool {
     intent::is_unresolved(observed)
         || stray
         || observed.previous().iter().any(|previous| rotation::is_over(observed, previous))
-        || known && (recorded != Some(state) || !observed.is_of_this_generation() || next_poll(observed) <= observed.now)
+        || known && (recorded != Some(state) || !observed.is_of_this_generation())
 }
 
 /// Whether the status already names the token as current.

@@ -155,7 +155,10 @@ impl<'a> Draft<'a> {
         let observed = self.observed;
         let listed = observed.current().and_then(|current| observed.listed(current.id.as_deref()?));
         let ours = available_actions(state);
-        match (listed.and_then(|listed| listed.details.actions), self.status.available_actions) {
+        match (
+            listed.or(observed.shown.as_ref()).and_then(|listed| listed.details.actions),
+            self.status.available_actions,
+        ) {
             (Some(told), _) => AvailableActions {
                 rotate: ours.rotate,
                 ..told

@@ -14,7 +14,9 @@ mod serving;
 
 pub mod mailtrap;
 pub mod openapi;
+pub mod prefactor;
 pub mod softwareone;
+pub mod wavefront;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -2,15 +2,18 @@
 
 use std::fs;
 
-use crate::support::{Bed, control_plane::source};
+use crate::support::{
+    Bed,
+    control_plane::{shared, source},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_becomes_ready() {
     let Bed { plane, team, operator } = Bed::new("examples").await;
     let folder = source().join("examples");
-    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    // What stands in a folder of it needs a vendor.
-    files.retain(|path| path.is_file());
+    // Those in examples/vendors need a vendor.
+    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.is_file()).collect();
     files.sort();
     assert!(files.len() >= 3);
     for file in &files {
@@ -28,4 +31,17 @@ async fn every_example_becomes_ready() {
     let again = plane.kubectl(&["apply", "-n", &team.namespace, "-f", folder.to_str().unwrap()]);
     assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
     operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_for_a_vendor_is_accepted() {
+    let plane = shared();
+    let namespace = plane.namespace("vendor-examples").await;
+    let folder = source().join("examples").join("vendors");
+    assert!(fs::read_dir(&folder).unwrap().count() >= 1);
+    let accepted = plane.kubectl(&["apply", "--dry-run=server", "-n", &namespace, "-f", folder.to_str().unwrap()]);
+    assert!(
+        accepted.lines().all(|line| line.ends_with("created (server dry run)")),
+        "{accepted}"
+    );
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on ends")]
 
+#[path = "../fakes/mod.rs"]
+mod fakes;
 mod support;
 
 mod adoption;
@@ -31,3 +33,4 @@ mod secrets;
 mod states;
 mod suspension;
 mod two_hundred;
+mod vendors;

@@ -334,6 +334,33 @@ async fn a_token_that_is_as_declared_is_looked_at_and_not_written() {
     remote.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tokens_are_looked_at_with_few_lists_and_what_changed_is_seen() {
+    let remote = Remote::new("shared", PLAIN).await;
+    let names: Vec<String> = (0..20).map(|number| format!("ci-{number}")).collect();
+    for name in &names {
+        remote.declare(name, json!({})).await;
+    }
+    for name in &names {
+        remote.team.ready(name).await;
+    }
+    let gone = current_id(&remote.team.token("ci-7").await);
+    remote.issuer.remove(&gone);
+    let before = remote.issuer.lists();
+    remote.clock.advance(SignedDuration::from_mins(11));
+    for name in &names {
+        remote.team.nudge(name).await;
+    }
+    let replaced = |token: &ApiToken| !current_id(token).is_empty() && current_id(token) != gone;
+    remote.team.until("ci-7", "issued again", replaced).await;
+    for name in &names {
+        remote.team.passed_by(name).await;
+    }
+    let lists = remote.issuer.lists() - before;
+    assert!(lists <= 8, "{lists} lists for {} tokens, of which one was made again", names.len());
+    remote.stop().await;
+}
+
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

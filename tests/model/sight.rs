@@ -255,6 +255,7 @@ impl Seen {
                 .view
                 .as_ref()
                 .map(|tokens| tokens.iter().map(|token| token.listed(can.readable_value)).collect()),
+            shown: None,
             polled_at: Some(if self.polls { ago(1_000_000) } else { now() }),
             others_ids: BTreeSet::new(),
             intent_in_hand: self.intent,

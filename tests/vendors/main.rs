@@ -9,4 +9,6 @@ mod contract;
 mod http;
 mod mailtrap;
 mod openapi;
+mod prefactor;
 mod softwareone;
+mod wavefront;

@@ -63,18 +63,27 @@ impl Answer {
 
     /// The error that the status speaks of, with what the vendor writes of it.
     pub fn refusal(&self, message: Option<&str>) -> IssuerError {
+        self.refusal_by(self.status, message)
+    }
+
+    /// The same for a vendor that may say its status in the body, whatever stands before it.
+    pub fn refusal_as(&self, status: u16, message: Option<&str>) -> IssuerError {
+        self.refusal_by(StatusCode::from_u16(status).unwrap_or(self.status), message)
+    }
+
+    fn refusal_by(&self, status: StatusCode, message: Option<&str>) -> IssuerError {
         let said = message.map(|message| presentable(message, &self.secrets));
         let said = said.filter(|said| !said.is_empty());
-        let reason = said.unwrap_or_else(|| format!("status {}, without a reason", self.status()));
-        match self.status {
+        let reason = said.unwrap_or_else(|| format!("status {}, without a reason", status.as_u16()));
+        match status {
             StatusCode::UNAUTHORIZED => IssuerError::CredentialRefused,
             StatusCode::FORBIDDEN => IssuerError::NotPermitted(reason),
             StatusCode::TOO_MANY_REQUESTS => IssuerError::RateLimited {
                 retry_after: self.held_back,
             },
-            StatusCode::REQUEST_TIMEOUT => HttpError::Status(self.status()).after(self.effect),
+            StatusCode::REQUEST_TIMEOUT => HttpError::Status(status.as_u16()).after(self.effect),
             status if status.is_client_error() => IssuerError::Refused(reason),
-            _ => HttpError::Status(self.status()).after(self.effect),
+            _ => HttpError::Status(status.as_u16()).after(self.effect),
         }
     }
 

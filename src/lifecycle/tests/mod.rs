@@ -93,6 +93,7 @@ fn situation() -> Observed {
         secret_promised_to: None,
         adoptee: Adoptee::Unread,
         view: None,
+        shown: None,
         polled_at: None,
         others_ids: Default::default(),
         intent_in_hand: None,

@@ -3,6 +3,7 @@
 mod deletion;
 mod ending;
 mod intent;
+mod polls;
 mod upkeep;
 
 use super::*;
@@ -157,24 +158,6 @@ fn restart(observed: &mut Observed) {
     observed.fresh = None;
     observed.view = None;
     observed.intent_in_hand = None;
-}
-
-/// A user declares these modules, at an issuer that has such.
-fn declare_modules(observed: &mut Observed, modules: &[&str]) {
-    observed.issuer_mut().spec = IssuerSpec {
-        softwareone: Some(Default::default()),
-        ..Default::default()
-    };
-    let softwareone = SoftwareoneParameters {
-        modules: modules.iter().map(|module| (*module).to_owned()).collect(),
-        icon: None,
-    };
-    observed.respec(|spec| {
-        spec.parameters = Some(Parameters {
-            softwareone: Some(softwareone),
-            ..Default::default()
-        });
-    });
 }
 
 fn ask(observed: &mut Observed, request: &str) {
@@ -350,6 +333,25 @@ fn where_nobody_can_tell_which_token_was_made_none_is_ended() {
 }
 
 #[test]
+fn a_name_that_can_only_be_given_later_is_recorded_before_the_call_too() {
+    let cases = [
+        ((true, false), Some("shop.ci k8s-0123abcd-0123456789-1")),
+        ((false, true), Some("shop.ci k8s-0123abcd-0123456789-1")),
+        ((false, false), None),
+    ];
+    for ((names, update), expected) in cases {
+        let capabilities = Capabilities { names, update, ..PLAIN };
+        let (mut observed, mut tokens) = (at_issuer(capabilities), Vec::new());
+        while observed.intent_in_hand.is_none() {
+            let Plan::Step(step) = decide(&observed) else { panic!("no intent") };
+            take_remote(&mut observed, step, &mut tokens);
+        }
+        let name = observed.pending().unwrap().name.as_deref();
+        assert_eq!(name, expected, "names: {names}, update: {update}");
+    }
+}
+
+#[test]
 fn a_token_without_native_suspension_is_withdrawn_or_stays() {
     let unable = Capabilities { suspend: false, ..PLAIN };
     let cases = [
@@ -451,25 +453,40 @@ fn a_name_stands_everywhere_as_the_issuer_takes_it() {
 
 #[test]
 fn a_token_that_is_to_reach_what_the_vendor_decides_is_another_one() {
-    let cases: [(&str, &[&str], fn(&mut Observed), &str); 4] = [
-        ("another module", &["MOD-1"], |o| declare_modules(o, &["MOD-2"]), "update_token"),
-        ("the first module", &[], |o| declare_modules(o, &["MOD-1"]), "update_token"),
-        ("no module", &["MOD-1"], |o| declare_modules(o, &[]), "create_token"),
+    let reaching = |modules: &[&str], icon: Option<&str>| {
+        let softwareone = SoftwareoneParameters {
+            modules: modules.iter().map(|module| (*module).to_owned()).collect(),
+            icon: icon.map(str::to_owned),
+        };
+        Some(Parameters {
+            softwareone: Some(softwareone),
+            ..Default::default()
+        })
+    };
+    for (why, before, after, expected) in [
         (
-            "no parameters",
-            &["MOD-1"],
-            |o| o.respec(|spec| spec.parameters = None),
-            "create_token",
+            "another module",
+            reaching(&["MOD-1"], None),
+            reaching(&["MOD-2"], None),
+            "update_token",
         ),
-    ];
-    for (why, before, change, expected) in cases {
+        ("the first module", None, reaching(&["MOD-1"], None), "update_token"),
+        ("no module", reaching(&["MOD-1"], None), reaching(&[], Some("x")), "create_token"),
+        ("no parameters", reaching(&["MOD-1"], None), None, "create_token"),
+    ] {
         let able = Capabilities { update: true, ..PLAIN };
         let (mut observed, mut tokens) = (at_issuer(able), Vec::new());
-        declare_modules(&mut observed, before);
+        observed.issuer_mut().spec = IssuerSpec {
+            softwareone: Some(Default::default()),
+            ..Default::default()
+        };
+        observed.respec(|spec| spec.parameters = before);
         steps(&mut observed, &mut tokens);
         observed.now += SignedDuration::from_secs(60);
-        change(&mut observed);
-        observed.respec(|spec| spec.display_name = Some("renamed too".into()));
+        observed.respec(|spec| {
+            spec.parameters = after;
+            spec.display_name = Some("renamed too".into());
+        });
         let mut done = steps(&mut observed, &mut tokens);
         done.retain(|step| ["update_token", "create_token"].contains(&step.as_str()));
         assert_eq!(done, [expected], "{why}");
@@ -660,4 +677,25 @@ fn a_stray_of_ours_is_ended_and_what_is_not_ours_is_left_alone() {
     steps(&mut observed, &mut tokens);
     let left: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
     assert_eq!(left, ["id-1", "another cluster's", "another object's", "somebody's"]);
+}
+
+#[test]
+fn a_token_made_by_a_clock_ahead_of_ours_does_not_seem_to_end_too_early() {
+    let mut observed = at_issuer(Capabilities { expiry: true, ..PLAIN });
+    observed.edit(|token| token.spec.lifetime = hours("24h"));
+    let mut tokens = Vec::new();
+    while observed.fresh.is_none() {
+        let Plan::Step(step) = decide(&observed) else {
+            panic!("it rests before it is made");
+        };
+        take_remote(&mut observed, step, &mut tokens);
+    }
+    let asked = observed.pending().unwrap().expires_at.clone();
+    let made = observed.fresh.as_mut().unwrap();
+    made.issued_at += SignedDuration::from_secs(1);
+    made.expires_at = asked.map(|Time(end)| end);
+    steps(&mut observed, &mut tokens);
+    observed.now += SignedDuration::from_secs(60);
+    assert!(!steps(&mut observed, &mut tokens).contains(&"create_token".to_owned()));
+    assert_eq!(tokens.len(), 1);
 }

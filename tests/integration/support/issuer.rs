@@ -173,6 +173,12 @@ impl ScriptedIssuer {
         calls.into_iter().filter(|call| call != "list" && call != "inventory").collect()
     }
 
+    /// How often it was asked for its tokens.
+    pub fn lists(&self) -> usize {
+        let calls = self.lock().calls.clone();
+        calls.into_iter().filter(|call| call == "list").count()
+    }
+
     /// How often it was called, for whatever.
     pub fn called(&self) -> usize {
         self.lock().calls.len()

@@ -2,8 +2,6 @@
 //!
 //! A new vendor implements [`Vendor`] and is listed in `contract!` at the end.
 
-#![allow(dead_code, reason = "what no vendor has is not run")]
-
 mod failures;
 mod fuzzing;
 mod refusals;
@@ -25,7 +23,9 @@ use serde_json::{Value, json};
 use crate::{
     fakes::{Behaviour, Fake, Fault, Now, Shown},
     mailtrap::{LongPaths, ShortPaths},
+    prefactor::{NamedAccount, OwnAccount},
     softwareone::Marketplace,
+    wavefront::{OwnUser, ServiceAccount},
 };
 
 /// One vendor, as the suite needs to know it.
@@ -38,6 +38,8 @@ pub trait Vendor: 'static {
     const CREDENTIAL: &'static str;
     /// One that lacks the right to change anything; none where the vendor has no such thing.
     const READER: Option<&'static str>;
+    /// Whether the vendor gives a token an end for which none is asked.
+    const GIVES_ENDS: bool = false;
 
     /// A fake without tokens.
     fn fake(now: Now) -> Self::Fake;
@@ -88,7 +90,7 @@ pub struct Bench<V: Vendor> {
 }
 
 /// Longer than any test takes.
-const PATIENT: &str = "30s";
+pub const PATIENT: &str = "30s";
 /// For calls that are never answered.
 const IMPATIENT: &str = "2s";
 
@@ -260,5 +262,9 @@ async fn fits<V: Vendor>(groups: &[&str]) {
 contract! {
     mailtrap_with_short_paths: ShortPaths => [reset, rights],
     mailtrap_with_long_paths: LongPaths => [reset, rights, accounts],
+    prefactor_in_its_own_account: OwnAccount => [suspend, rights],
+    prefactor_in_a_named_account: NamedAccount => [suspend, rights, accounts],
     softwareone: Marketplace => [suspend, update, rights],
+    wavefront_of_a_service_account: ServiceAccount => [update, rights, accounts, quota],
+    wavefront_of_its_own_user: OwnUser => [update, rights, quota],
 }

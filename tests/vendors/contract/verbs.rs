@@ -23,9 +23,11 @@ pub async fn what_is_made_is_listed_with_its_name_and_end<V: Vendor>() {
         ..bench.request(7)
     };
     let made = bench.issuer().create(&request).await.unwrap();
-    let listed = bench.listed(&made.id).await.unwrap();
+    let listed = bench.issuer().list(&request).await.unwrap();
+    let listed = listed.into_iter().find(|token| token.id == made.id).unwrap();
+    let takes_name = V::CAPABILITIES.names || V::CAPABILITIES.update;
     assert_eq!((made.attempt, made.issued_at), (7, bench.clock.now()));
-    assert_eq!(made.name, request.name.filter(|_| V::CAPABILITIES.names));
+    assert_eq!(made.name, request.name.filter(|_| takes_name));
     assert_eq!(made.expires_at, Some(end).filter(|_| V::CAPABILITIES.expiry));
     assert_eq!((listed.name, listed.expires_at), (made.name, made.expires_at));
     assert_eq!(
@@ -45,6 +47,9 @@ pub async fn what_is_made_is_listed_with_its_name_and_end<V: Vendor>() {
 }
 
 pub async fn what_is_made_without_an_end_has_none<V: Vendor>() {
+    if V::GIVES_ENDS {
+        return;
+    }
     let bench = Bench::<V>::new().await;
     let made = bench.made(1).await;
     assert_eq!(made.expires_at, None);

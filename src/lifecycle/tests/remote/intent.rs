@@ -8,6 +8,8 @@ const RESETTING: Capabilities = Capabilities {
     ..PLAIN
 };
 
+type Change = Box<dyn Fn(&mut Observed, &mut ListedToken)>;
+
 fn after(seconds: i64) -> Timestamp {
     at(NOW) + SignedDuration::from_secs(seconds)
 }
@@ -24,7 +26,7 @@ fn what_a_lost_attempt_without_a_name_may_have_made_is_ended_and_nothing_else() 
         name: None,
         reason: OrphanReason::Ambiguous,
     };
-    let cases: [(&str, Box<dyn Fn(&mut Observed, &mut ListedToken)>, bool); 11] = [
+    let cases: [(&str, Change, bool); 11] = [
         (
             "it was written down in this pass",
             Box::new(move |o, t| o.orphaned.push(orphan(&t.id))),
@@ -88,15 +90,19 @@ fn what_a_lost_attempt_without_a_name_may_have_made_is_ended_and_nothing_else() 
 }
 
 #[test]
-fn all_that_bears_the_name_of_a_lost_attempt_is_ended() {
+fn all_that_bears_the_name_of_a_lost_attempt_is_ended_and_nothing_else() {
     let mut observed = announced(PLAIN);
     restart(&mut observed);
     let name = "shop.ci k8s-0123abcd-0123456789-1";
-    let mut tokens = vec![listed("one", name), listed("other", name)];
+    let mut tokens = vec![listed("one", name), listed("other", name), listed("theirs", "made by hand")];
     observed.now = after(60);
-    steps(&mut observed, &mut tokens);
+    let done = steps(&mut observed, &mut tokens);
+    assert!(
+        !done.contains(&"enter_ledger".to_owned()),
+        "nothing of ours is left to others: {done:?}"
+    );
     let left: Vec<_> = tokens.iter().map(|token| token.id.as_str()).collect();
-    assert_eq!(left, ["id-2"]);
+    assert_eq!(left, ["theirs", "id-2"]);
 }
 
 #[test]
@@ -175,14 +181,20 @@ fn an_intent_names_what_the_issuer_is_asked_for() {
 
 #[test]
 fn a_token_is_reset_once_where_it_works_and_the_issuer_lets_it_work_on_long_enough() {
-    let cases: [(&str, &str, fn(&mut Observed), Verb); 4] = [
-        ("it works on for longer", "1h", |_| {}, Verb::Reset),
-        ("just long enough", "12h", |_| {}, Verb::Reset),
-        ("not long enough", "12h1s", |_| {}, Verb::Create),
+    let cases: [(&str, &str, fn(&mut Observed, &mut Vec<ListedToken>), Verb); 5] = [
+        ("it works on for longer", "1h", |_, _| {}, Verb::Reset),
+        ("just long enough", "12h", |_, _| {}, Verb::Reset),
+        ("not long enough", "12h1s", |_, _| {}, Verb::Create),
+        (
+            "the issuer has others only",
+            "1h",
+            |_, tokens| *tokens = vec![listed("theirs", "made by hand")],
+            Verb::Create,
+        ),
         (
             "that was tried before",
             "1h",
-            |o| o.edit(|token| token.status.as_mut().unwrap().token.as_mut().unwrap().reset_tried = true),
+            |o, _| o.edit(|token| token.status.as_mut().unwrap().token.as_mut().unwrap().reset_tried = true),
             Verb::Create,
         ),
     ];
@@ -195,7 +207,7 @@ fn a_token_is_reset_once_where_it_works_and_the_issuer_lets_it_work_on_long_enou
             });
         });
         ask(&mut observed, "1");
-        change(&mut observed);
+        change(&mut observed, &mut tokens);
         take_remote(&mut observed, Step::ListTokens, &mut tokens);
         let Plan::Step(Step::WriteStatus(status)) = decide(&observed) else {
             panic!("no intent")

@@ -1,0 +1,193 @@
+//! Tokens of the four vendors on a real API server, from issue to deletion, and through all that goes wrong.
+
+use std::time::Duration;
+
+use apitoken_operator::api::{ApiToken, TokenIssuer, api_token::ObservedState, conditions::ConditionType};
+use futures::{StreamExt, stream};
+use jiff::SignedDuration;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    fakes::{ANY, Fault, Shown},
+    support::{
+        eventually,
+        tokens::{is_true, rotations, state, status},
+    },
+};
+
+mod world;
+
+use self::world::{VENDORS, Vendors};
+
+const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
+
+/// Waits until exactly these values work at a vendor.
+async fn until_values(vendors: &Vendors, vendor: &str, expected: &[&String]) {
+    eventually(&format!("{} values work at {vendor}", expected.len()), || async {
+        let mut values = vendors.values(vendor);
+        let mut expected: Vec<_> = expected.iter().map(|value| value.to_string()).collect();
+        values.sort();
+        expected.sort();
+        (values == expected).then_some(())
+    })
+    .await;
+}
+
+async fn until_gone(vendors: &Vendors, name: &str) {
+    eventually(&format!("{name} goes"), || async {
+        vendors.team.api::<ApiToken>().get_opt(name).await.unwrap().is_none().then_some(())
+    })
+    .await;
+}
+
+/// From issue to deletion, as a team sees it: what the Secret holds works when it should, and only then.
+async fn lives(vendors: &Vendors, vendor: &str) {
+    let team = &vendors.team;
+    let fields = json!({ "rotation": { "interval": "24h", "overlap": "1h" }, "suspendPolicy": suspend_policy(vendor) });
+    vendors.declare(vendor, vendor, fields).await;
+    team.ready(vendor).await;
+    let first = team.value(vendor, "token").await;
+    until_values(vendors, vendor, &[&first]).await;
+
+    vendors.clock.advance(SignedDuration::from_secs(10));
+    team.request(vendor, "1").await;
+    let rotated = |token: &ApiToken| rotations(token) == 1 && is_true(token, ConditionType::Ready) && status(token).pending.is_none();
+    team.until(vendor, "rotated", rotated).await;
+    let second = team.value(vendor, "token").await;
+    assert_ne!(first, second);
+    until_values(vendors, vendor, &[&first, &second]).await;
+    vendors.later(OVERLAP, vendor).await;
+    until_values(vendors, vendor, &[&second]).await;
+
+    team.change(vendor, json!({ "spec": { "state": "Suspended" } })).await;
+    team.until(vendor, "suspended", |token| state(token) == Some(ObservedState::Suspended))
+        .await;
+    until_values(vendors, vendor, &[]).await;
+    vendors.clock.advance(SignedDuration::from_secs(10));
+    team.change(vendor, json!({ "spec": { "state": "Active" } })).await;
+    team.until(vendor, "active", |token| {
+        state(token) == Some(ObservedState::Active) && is_true(token, ConditionType::Ready)
+    })
+    .await;
+    let third = team.value(vendor, "token").await;
+    assert_eq!(third == second, suspend_policy(vendor) == "Disable", "withdrawing ends the value");
+    until_values(vendors, vendor, &[&third]).await;
+
+    team.delete::<ApiToken>(vendor).await;
+    until_gone(vendors, vendor).await;
+    until_values(vendors, vendor, &[]).await;
+}
+
+/// Native where the vendor can.
+fn suspend_policy(vendor: &str) -> &'static str {
+    match vendor {
+        "prefactor" | "softwareone" => "Disable",
+        _ => "Withdraw",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_each_vendor_lives_from_issue_to_deletion() {
+    let vendors = Vendors::new("vendors").await;
+    for vendor in VENDORS {
+        lives(&vendors, vendor).await;
+    }
+    vendors.stop().await;
+}
+
+/// Tokens at each vendor; Wavefront has room for 20 in an account, and one of them is somebody else's.
+const MANY: [(&str, usize); 4] = [("mailtrap", 62), ("prefactor", 62), ("softwareone", 62), ("wavefront", 14)];
+/// How long things go wrong.
+const TROUBLE: Duration = Duration::from_secs(30);
+
+fn names() -> Vec<(&'static str, String)> {
+    let of = |(vendor, count): (&'static str, usize)| (0..count).map(move |number| (vendor, format!("{vendor}-{number}")));
+    MANY.into_iter().flat_map(of).collect()
+}
+
+/// Every token is ready and was rotated, and at each vendor there is what the Secrets hold, and nothing else.
+async fn ends_clean(vendors: &Vendors) -> bool {
+    let tokens = vendors.team.api::<ApiToken>().list(&Default::default()).await.unwrap();
+    let done = |token: &ApiToken| {
+        let at_rest = status(token).pending.is_none() && status(token).previous.is_empty();
+        at_rest && rotations(token) >= 1 && is_true(token, ConditionType::Ready)
+    };
+    if !tokens.items.iter().all(done) {
+        return false;
+    }
+    MANY.iter().all(|(vendor, count)| vendors.values(vendor).len() == *count)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_tokens_end_clean_through_outages_limits_lost_answers_and_crashes() {
+    let mut vendors = Vendors::new("many").await;
+    let (team, all) = (vendors.team.clone(), names());
+    stream::iter(&all)
+        .for_each_concurrent(8, |(vendor, name)| {
+            let vendors = &vendors;
+            async move { drop(vendors.declare(vendor, name, json!({ "rotation": { "interval": "240h" } })).await) }
+        })
+        .await;
+    let lost = [
+        Fault::done(Shown::Closed),
+        Fault::not_done(Shown::Closed),
+        Fault::not_done(Shown::Status(500)),
+    ];
+    vendors.random(7, 20, &lost);
+    let end = Instant::now() + TROUBLE;
+    let mut round = 0;
+    while Instant::now() < end {
+        sleep(Duration::from_secs(3)).await;
+        round += 1;
+        vendors.clock.advance(SignedDuration::from_secs(20));
+        vendors.crash().await;
+        match round {
+            3 => stream::iter(&all).for_each_concurrent(8, |(_, name)| team.request(name, "1")).await,
+            4 => vendors.always(ANY, Fault::not_done(Shown::Status(503))),
+            5 => {
+                vendors.heal();
+                vendors.always(ANY, Fault::not_done(Shown::Limited(Some(2))));
+            }
+            6 => {
+                vendors.heal();
+                vendors.random(8, 20, &lost);
+            }
+            _ => {}
+        }
+    }
+    vendors.heal();
+    stream::iter(&all).for_each_concurrent(8, |(_, name)| team.request(name, "2")).await;
+    // What waits, waits by the clock of the test.
+    let end = Instant::now() + 3 * crate::support::DEADLINE;
+    while !ends_clean(&vendors).await {
+        assert!(Instant::now() < end, "not clean in time: {}", what_is_left(&vendors).await);
+        vendors.clock.advance(SignedDuration::from_secs(30));
+        for (_, name) in &all {
+            team.nudge(name).await;
+        }
+    }
+    for (vendor, name) in &all {
+        let value = team.value(name, "token").await;
+        assert!(vendors.values(vendor).contains(&value), "{name} holds a value that works");
+    }
+    for (vendor, count) in MANY {
+        let issuer = team.api::<TokenIssuer>().get(vendor).await.unwrap();
+        let calls = vendors.calls(vendor);
+        println!("{vendor}: {count} tokens, {calls} calls, {} a token", calls / count);
+        let orphans = issuer.status.unwrap_or_default().orphans;
+        assert!(orphans.is_empty(), "{vendor}: {orphans:?}");
+    }
+    vendors.stop().await;
+}
+
+async fn what_is_left(vendors: &Vendors) -> String {
+    let tokens = vendors.team.api::<ApiToken>().list(&Default::default()).await.unwrap();
+    let not_ready = tokens.items.iter().filter(|token| !is_true(token, ConditionType::Ready));
+    let first: Vec<String> = not_ready.take(3).map(|token| format!("{:?}", status(token))).collect();
+    let counts: Vec<_> = MANY
+        .iter()
+        .map(|(vendor, count)| (vendor, count, vendors.values(vendor).len()))
+        .collect();
+    format!("{counts:?} {first:#?}")
+}

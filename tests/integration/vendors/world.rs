@@ -1,0 +1,221 @@
+//! The four vendors beside a real API server: their fakes, an issuer for each, and the operator.
+
+use std::sync::Arc;
+
+use apitoken_operator::{
+    api::{
+        ApiToken,
+        conditions::{self, ConditionType},
+    },
+    controller::clock::Clock,
+    issuers::KnownIssuers,
+};
+use jiff::SignedDuration;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::{
+    fakes::{
+        Fake, Fault, Now,
+        mailtrap::{self, Mailtrap},
+        prefactor::{self, Prefactor},
+        softwareone::{self, Softwareone},
+        wavefront::{self, Wavefront},
+    },
+    support::{
+        clock::TestClock,
+        control_plane::{self, ControlPlane},
+        eventually,
+        operator::InProcess,
+        tokens::Team,
+    },
+};
+
+/// The vendors, by the names of their issuers.
+pub const VENDORS: [&str; 4] = ["mailtrap", "prefactor", "softwareone", "wavefront"];
+
+/// A namespace with an issuer for each vendor, and the operator for it.
+pub struct Vendors {
+    /// The control plane.
+    pub plane: &'static ControlPlane,
+    /// The namespace.
+    pub team: Team,
+    /// The time, for the operator and the vendors.
+    pub clock: TestClock,
+    /// Mailtrap.
+    pub mailtrap: Fake<Mailtrap>,
+    /// Prefactor.
+    pub prefactor: Fake<Prefactor>,
+    /// SoftwareOne Marketplace.
+    pub softwareone: Fake<Softwareone>,
+    /// Wavefront.
+    pub wavefront: Fake<Wavefront>,
+    upstream: Client,
+    operator: Option<InProcess>,
+}
+
+impl Vendors {
+    /// With issuers that are ready, and a token of somebody else at each vendor.
+    pub async fn new(what: &str) -> Self {
+        let plane = control_plane::shared();
+        let namespace = plane.namespace(what).await;
+        let (clock, team) = (TestClock::default(), Team::new(plane.admin().await, &namespace));
+        let time = clock.clone();
+        let now: Now = Arc::new(move || time.now());
+        let mut vendors = Self {
+            plane,
+            team,
+            clock,
+            mailtrap: Fake::start(Mailtrap::new(now.clone())).await,
+            prefactor: Fake::start(Prefactor::new(now.clone())).await,
+            softwareone: Fake::start(Softwareone::new(now.clone())).await,
+            wavefront: Fake::start(Wavefront::new(now)).await,
+            upstream: plane.operator().await,
+            operator: None,
+        };
+        vendors.mailtrap.with(|fake| fake.plant("somebody else's"));
+        vendors.prefactor.with(|fake| fake.plant());
+        vendors.softwareone.with(|fake| fake.plant("somebody else's").id.clone());
+        vendors
+            .wavefront
+            .with(|fake| fake.plant(wavefront::ACCOUNT, Some("somebody else's")));
+        vendors.start().await;
+        for vendor in VENDORS {
+            vendors.declare_issuer(vendor).await;
+        }
+        for vendor in VENDORS {
+            vendors.until_ready(vendor).await;
+        }
+        vendors
+    }
+
+    async fn declare_issuer(&self, vendor: &str) {
+        let credential = match vendor {
+            "mailtrap" => mailtrap::CREDENTIAL,
+            "prefactor" => prefactor::CREDENTIAL,
+            "softwareone" => softwareone::CREDENTIAL,
+            _ => wavefront::CREDENTIAL,
+        };
+        self.team.credential(vendor, credential).await;
+        let reference = json!({ "name": vendor, "key": "token" });
+        let spec = match vendor {
+            "mailtrap" => json!({ "url": self.mailtrap.url(), "accountID": mailtrap::ACCOUNT, "credentialsRef": reference }),
+            "prefactor" => json!({ "url": self.prefactor.url(), "credentialsRef": reference }),
+            "softwareone" => {
+                json!({ "url": format!("{}/public", self.softwareone.url()), "account": softwareone::ACCOUNT, "credentialsRef": reference })
+            }
+            _ => json!({ "url": self.wavefront.url(), "serviceAccount": wavefront::ACCOUNT, "credentialsRef": reference }),
+        };
+        self.team.issuer(vendor, json!({ vendor: spec, "timeout": "2s" })).await;
+    }
+
+    async fn until_ready(&self, vendor: &str) {
+        eventually(&format!("issuer {vendor} is ready"), || async {
+            let issuer = self.team.api::<apitoken_operator::api::TokenIssuer>().get(vendor).await.unwrap();
+            let conditions = issuer.status.unwrap_or_default().conditions;
+            conditions::is_true(&conditions, ConditionType::Ready).then_some(())
+        })
+        .await;
+    }
+
+    /// Declares an ApiToken of that vendor.
+    pub async fn declare(&self, vendor: &str, name: &str, fields: Value) -> ApiToken {
+        let mut spec = json!({ "issuerRef": { "kind": "TokenIssuer", "name": vendor } });
+        if let Some(parameters) = parameters(vendor) {
+            spec["parameters"] = parameters;
+        }
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        self.team.declare(name, spec).await
+    }
+
+    /// Starts the operator.
+    pub async fn start(&mut self) {
+        let issuers = Arc::new(KnownIssuers);
+        let operator = InProcess::start_at(self.upstream.clone(), self.clock.clone(), issuers, &self.team.namespace).await;
+        self.operator = Some(operator);
+    }
+
+    /// Ends the operator where it stands, and starts another one.
+    pub async fn crash(&mut self) {
+        self.operator.take().unwrap().kill().await;
+        self.start().await;
+    }
+
+    /// Ends the operator.
+    pub async fn stop(mut self) {
+        self.operator.take().unwrap().stop().await;
+    }
+
+    /// The values that work at a vendor, but those of somebody else.
+    pub fn values(&self, vendor: &str) -> Vec<String> {
+        let mut values: Vec<String> = match vendor {
+            "mailtrap" => self
+                .mailtrap
+                .with(|fake| fake.live().iter().map(|token| token.value.clone()).collect()),
+            "prefactor" => self.prefactor.with(|fake| {
+                let live = fake.live().into_iter().filter(|token| token.status == "active");
+                live.map(|token| token.value.clone()).collect()
+            }),
+            "softwareone" => self.softwareone.with(|fake| {
+                let live = fake.present().filter(|token| token.status == "Active");
+                live.map(|token| token.value.clone()).collect()
+            }),
+            _ => self.wavefront.with(|fake| fake.tokens().map(|token| token.value.clone()).collect()),
+        };
+        // The one that was there from the start.
+        values.remove(0);
+        values
+    }
+
+    /// How often a vendor was called.
+    pub fn calls(&self, vendor: &str) -> usize {
+        match vendor {
+            "mailtrap" => self.mailtrap.calls().len(),
+            "prefactor" => self.prefactor.calls().len(),
+            "softwareone" => self.softwareone.calls().len(),
+            _ => self.wavefront.calls().len(),
+        }
+    }
+
+    /// Has calls of that operation go wrong at all vendors.
+    pub fn always(&self, operation: &'static str, fault: Fault) {
+        self.mailtrap.always(operation, fault.clone());
+        self.prefactor.always(operation, fault.clone());
+        self.softwareone.always(operation, fault.clone());
+        self.wavefront.always(operation, fault);
+    }
+
+    /// Has one call of so many go wrong at all vendors.
+    pub fn random(&self, seed: u64, one_in: u32, faults: &[Fault]) {
+        self.mailtrap.random(seed, one_in, faults.to_vec());
+        self.prefactor.random(seed, one_in, faults.to_vec());
+        self.softwareone.random(seed, one_in, faults.to_vec());
+        self.wavefront.random(seed, one_in, faults.to_vec());
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        self.mailtrap.heal();
+        self.prefactor.heal();
+        self.softwareone.heal();
+        self.wavefront.heal();
+    }
+
+    /// Lets time pass, and has the operator look at a token again.
+    pub async fn later(&self, by: SignedDuration, name: &str) {
+        self.clock.advance(by);
+        self.team.nudge(name).await;
+    }
+}
+
+/// What a token of that vendor has to say of itself.
+fn parameters(vendor: &str) -> Option<Value> {
+    match vendor {
+        "mailtrap" => {
+            let resource = json!({ "resourceType": "account", "resourceID": mailtrap::ACCOUNT, "accessLevel": "viewer" });
+            Some(json!({ "mailtrap": { "resources": [resource] } }))
+        }
+        "softwareone" => Some(json!({ "softwareone": { "modules": [softwareone::MODULE] } })),
+        _ => None,
+    }
+}
