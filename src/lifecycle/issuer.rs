@@ -25,6 +25,8 @@ use crate::{
     issuers::{Capabilities, IssuerError, ListedState, ListedToken, Verb},
 };
 
+/// What a usable issuer says.
+const READY: &str = "tokens can be made";
 /// A token that was not used for so long is inactive.
 const INACTIVE_AFTER: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Polls of issuers that were made together are spread over this share of the interval.
@@ -198,6 +200,12 @@ impl ObservedIssuerObject<'_> {
     fn recorded_secret(&self) -> Option<&str> {
         let recorded = self.status?.credential_secret.as_deref();
         recorded.filter(|name| !self.facts.released.contains(*name))
+    }
+
+    /// Whether the status says so of the present spec.
+    fn was_ready(&self) -> bool {
+        let of_this_spec = self.status.filter(|status| status.observed_generation == self.metadata.generation);
+        of_this_spec.is_some_and(|status| conditions::is_true(&status.conditions, ConditionType::Ready))
     }
 
     fn is_remote(&self) -> bool {
@@ -447,8 +455,10 @@ fn readiness(observed: &ObservedIssuerObject<'_>) -> (Reason, String) {
         return (Reason::NotSupported, unknown.to_owned());
     }
     match observed.facts.last_look.as_ref().and_then(|last| last.error.as_ref()) {
+        // That it is busy says nothing against it.
+        Some(IssuerError::RateLimited { .. }) if observed.was_ready() => (Reason::Ready, READY.to_owned()),
         Some(error) => (error.into(), error.to_string().chars().take(bounds::REASON).collect()),
-        None => (Reason::Ready, "tokens can be made".to_owned()),
+        None => (Reason::Ready, READY.to_owned()),
     }
 }
 

@@ -234,6 +234,12 @@ async fn a_wrong_address_is_told() {
         matches!(&told, Some(IssuerError::Unavailable(why)) if why.contains("url")),
         "{told:?}"
     );
+    bench.fake.next("create", Fault::not_done(Shown::Status(404)));
+    let told = bench.issuer().create(&bench.request(1)).await.err();
+    assert!(
+        matches!(told, Some(IssuerError::Refused(_))),
+        "a gateway knows of no accounts: {told:?}"
+    );
 }
 
 #[tokio::test]

@@ -404,7 +404,6 @@ fn what_is_wrong_stands_in_the_condition() {
         (CertificateRefused(text()), "CertificateRefused", false),
         (AddressRefused, "AddressRefused", false),
         (Unavailable(text()), "VendorUnavailable", false),
-        (RateLimited { retry_after: None }, "RateLimited", false),
         (Refused(text()), "VendorRefused", true),
     ] {
         let mut issuer = vendor();
@@ -417,6 +416,11 @@ fn what_is_wrong_stands_in_the_condition() {
             "{reason}"
         );
     }
+    let mut busy = vendor();
+    busy.facts.last_look = Some(Look::followed_by(None, "1.7".into(), Some(RateLimited { retry_after: None }), at(NOW)));
+    assert_eq!(busy.ready().0, "Ready", "that it is busy says nothing against it");
+    busy.metadata.generation = Some(2);
+    assert_eq!(busy.ready().0, "RateLimited", "nobody knows yet whether the new spec is right");
     let mut unknown = vendor();
     unknown.facts.capabilities = None;
     assert_eq!(unknown.ready().0, "NotSupported");
