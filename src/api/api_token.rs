@@ -518,6 +518,9 @@ pub struct TokenStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::HASH))]
     pub parameters_hash: Option<String>,
+    /// The end that the issuer was asked for, RFC 3339; absent: none. The issuer may give another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_end: Option<Time>,
     /// Whether it was tried to replace it in place; a vendor may refuse that a second time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset_tried: bool,

@@ -43,14 +43,12 @@ impl Book {
         }
     }
 
-    /// All entries. One that can't be read stays where it is.
+    /// All entries.
     ///
     /// # Errors
     /// Where the API server refuses or does not answer.
     pub async fn read(&self) -> Result<Vec<Orphan>, CallError> {
-        let maps = self.maps().await?;
-        let texts = maps.iter().flat_map(|map| map.data.iter().flatten());
-        Ok(texts.filter_map(|(_, text)| serde_json::from_str(text).ok()).collect())
+        Ok(entries(&self.maps().await?).collect())
     }
 
     /// Writes entries down, each once.
@@ -102,18 +100,7 @@ impl Book {
     }
 
     async fn maps(&self) -> Result<Vec<ConfigMap>, CallError> {
-        let mut maps = Vec::new();
-        let mut list = ListParams::default()
-            .labels(&format!("{}={}", names::LEDGER_LABEL, self.key))
-            .limit(PAGE);
-        loop {
-            let page = call(self.api.list(&list)).await?;
-            maps.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => list = list.continue_token(&token),
-                None => return Ok(maps),
-            }
-        }
+        maps_with(&self.api, &format!("{}={}", names::LEDGER_LABEL, self.key)).await
     }
 
     fn map(&self, number: usize, data: BTreeMap<String, String>) -> ConfigMap {
@@ -148,6 +135,35 @@ impl Book {
         name.strip_prefix(&self.prefix())
             .and_then(|number| number.parse().ok())
             .unwrap_or_default()
+    }
+}
+
+/// The ids that stand in the ConfigMaps of all issuers.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub async fn all_ids(context: &Context) -> Result<Vec<String>, CallError> {
+    let api = Api::namespaced(context.client.clone(), &context.settings.namespace);
+    let maps = maps_with(&api, names::LEDGER_LABEL).await?;
+    Ok(entries(&maps).map(|orphan| orphan.id).collect())
+}
+
+/// One that can't be read stays where it is.
+fn entries(maps: &[ConfigMap]) -> impl Iterator<Item = Orphan> {
+    let texts = maps.iter().flat_map(|map| map.data.iter().flatten());
+    texts.filter_map(|(_, text)| serde_json::from_str(text).ok())
+}
+
+async fn maps_with(api: &Api<ConfigMap>, labels: &str) -> Result<Vec<ConfigMap>, CallError> {
+    let mut maps = Vec::new();
+    let mut list = ListParams::default().labels(labels).limit(PAGE);
+    loop {
+        let page = call(api.list(&list)).await?;
+        maps.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => list = list.continue_token(&token),
+            None => return Ok(maps),
+        }
     }
 }
 

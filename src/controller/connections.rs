@@ -119,6 +119,11 @@ impl Connections {
         Ok(issuer)
     }
 
+    /// Hash of the credential that the issuer was last opened with.
+    pub fn credential_hash(&self, id: &IssuerId) -> Option<String> {
+        self.lock().get(id).map(|open| open.credential_hash.clone())
+    }
+
     /// Forgets all other issuers.
     pub fn keep_only(&self, ids: &HashSet<IssuerId>) {
         self.lock().retain(|id, _| ids.contains(id));

@@ -191,6 +191,7 @@ impl<'a, K: Issuer> Pass<'a, K> {
             holdings: Holdings::default(),
             last_look: context.looks.get(&issuer.uid().unwrap_or_default()),
             view: None,
+            unseen: BTreeSet::new(),
             book: Vec::new(),
             confirmed: None,
             resisting: BTreeSet::new(),
@@ -339,18 +340,29 @@ impl<'a, K: Issuer> Pass<'a, K> {
     }
 
     /// All tokens of the issuer, and of each account that the ledger names.
-    async fn list(&self, book: &[Orphan]) -> Result<Vec<ListedToken>, IssuerError> {
-        let issuer = self.open().await?;
-        let mut view = in_time(timeout(self.issuer.common()), issuer.inventory()).await?;
+    async fn list(&mut self, book: &[Orphan]) -> Result<Vec<ListedToken>, IssuerError> {
+        let (issuer, limit) = (self.open().await?, timeout(self.issuer.common()));
+        let mut view = in_time(limit, issuer.inventory()).await?;
         view.truncate(MOST_LISTED);
-        let entries = self.issuer.status().into_iter().flat_map(|status| &status.orphans).chain(book);
-        let accounts: BTreeSet<&String> = entries.filter_map(|entry| entry.account.as_ref()).collect();
-        for account in accounts {
-            let listed = in_time(timeout(self.issuer.common()), issuer.list(&request(Some(account.clone())))).await?;
-            let known: BTreeSet<String> = view.iter().map(|token| token.id.clone()).collect();
-            view.extend(listed.into_iter().filter(|token| !known.contains(&token.id)));
+        for account in self.accounts_of_the_ledger(book) {
+            match in_time(limit, issuer.list(&request(Some(account.clone())))).await {
+                Ok(listed) => {
+                    let known: BTreeSet<String> = view.iter().map(|token| token.id.clone()).collect();
+                    view.extend(listed.into_iter().filter(|token| !known.contains(&token.id)));
+                }
+                Err(error) => {
+                    let (namespace, name) = (self.issuer.namespace(), self.issuer.name_any());
+                    warn!(kind = ?K::KIND, namespace, name, %error, "an account that the ledger names can't be looked at");
+                    self.facts.unseen.insert(account);
+                }
+            }
         }
         Ok(view.into_iter().map(|token| ListedToken { value: None, ..token }).collect())
+    }
+
+    fn accounts_of_the_ledger(&self, book: &[Orphan]) -> BTreeSet<String> {
+        let entries = self.issuer.status().into_iter().flat_map(|status| &status.orphans).chain(book);
+        entries.filter_map(|entry| entry.account.clone()).collect()
     }
 
     async fn end_orphan(&mut self, orphan: &Orphan, verb: Verb) {

@@ -8,16 +8,20 @@ use kube::{Api, ResourceExt, api::ListParams, core::PartialObjectMeta};
 use tracing::warn;
 
 use super::{
+    book,
     calls::{CallError, call},
     context::Context,
+    issuers::Issuer,
 };
 use crate::{
-    api::{ApiToken, ApiTokenStatus, issuer, names},
+    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, TokenIssuer, issuer, names},
     lifecycle::{Orphan, marker, marker::Marker},
 };
 
 /// Objects that one answer of a list holds.
 const PAGE: u32 = 500;
+/// Issuers that one answer of a list holds, with their ledgers.
+const ISSUERS: u32 = 50;
 
 /// Those of which really no ApiToken and no Secret of ours knows. None, where nobody can tell: the
 /// operator may be allowed to see some namespaces only.
@@ -37,7 +41,7 @@ pub async fn confirm(strays: Vec<Orphan>, context: &Context) -> Vec<Orphan> {
     }
 }
 
-/// The uids that stand in markers, and the ids that Secrets of ours name.
+/// The uids that stand in markers, and the ids that Secrets of ours and ledgers of all issuers name.
 async fn accounted_for(context: &Context) -> Result<(BTreeSet<String>, BTreeSet<String>), CallError> {
     let (mut uids, mut ids) = (BTreeSet::new(), BTreeSet::new());
     let tokens: Api<ApiToken> = Api::all(context.client.clone());
@@ -51,7 +55,31 @@ async fn accounted_for(context: &Context) -> Result<(BTreeSet<String>, BTreeSet<
         ids.extend(secret.annotations().get(names::TOKEN_ID_ANNOTATION).cloned())
     })
     .await?;
+    // Several issuers may lead to one account: what one of them is to keep, another must not end.
+    ids.extend(written_down::<TokenIssuer>(context).await?);
+    ids.extend(written_down::<ClusterTokenIssuer>(context).await?);
+    ids.extend(book::all_ids(context).await?);
     Ok((uids, ids))
+}
+
+/// The ids in the ledgers that stand in the statuses of all issuers of a kind.
+async fn written_down<K: Issuer>(context: &Context) -> Result<Vec<String>, CallError> {
+    let api: Api<K> = Api::all(context.client.clone());
+    let mut list = ListParams::default().limit(ISSUERS);
+    let mut ids = Vec::new();
+    loop {
+        let page = call(api.list(&list)).await?;
+        let orphans = page
+            .items
+            .iter()
+            .filter_map(|issuer| issuer.status())
+            .flat_map(|status| &status.orphans);
+        ids.extend(orphans.map(|orphan| orphan.id.clone()));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => list = list.continue_token(&token),
+            None => return Ok(ids),
+        }
+    }
 }
 
 /// Metadata only, page by page.

@@ -119,6 +119,13 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
     if observed.others_ids.contains(&listed.id) {
         return refused(observed, state, "the token is another ApiToken's: delete one of the two");
     }
+    if is_own_credential(observed, listed) {
+        return refused(
+            observed,
+            state,
+            "the token is the credential of the issuer itself: let a new one be issued instead",
+        );
+    }
     if listed.state == ListedState::Revoked {
         return refused(observed, state, "the token is revoked: let a new one be issued instead");
     }
@@ -138,6 +145,12 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
         }
         None => without_value(observed, state, listed),
     }
+}
+
+/// Whoever had it could do whatever the operator can; rotating it would lock the operator out. Only a value that is shown tells.
+fn is_own_credential(observed: &Observed, listed: &ListedToken) -> bool {
+    let own = observed.issuer.as_ref().ok().and_then(|issuer| issuer.credential_hash.as_ref());
+    listed.value.as_ref().is_some_and(|value| Some(&value.hash()) == own)
 }
 
 fn take_over(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, adopted: &IssuedToken) -> Plan {

@@ -215,6 +215,7 @@ pub fn record(observed: &Observed, made: &IssuedToken) -> TokenStatus {
             .min()
             .map(schedule::to_second)
             .map(Time),
+        requested_end: asked.and_then(|asked| asked.expires_at.clone()),
         account_type: word(made.details.account_type.as_ref()),
         created_by: word(made.details.created_by.as_ref()),
         ..Default::default()

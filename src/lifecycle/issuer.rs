@@ -62,6 +62,8 @@ pub struct Facts {
     pub last_look: Option<Look>,
     /// What the issuer has, where it was asked in this pass.
     pub view: Option<Vec<ListedToken>>,
+    /// Accounts that it could not be asked about in this pass.
+    pub unseen: BTreeSet<String>,
     /// The part of its ledger that stands in ConfigMaps, where it was read in this pass.
     pub book: Vec<issuer::Orphan>,
     /// Tokens that the API server was asked about in this pass, and that nobody accounts for.
@@ -356,13 +358,11 @@ fn ledger(observed: &ObservedIssuerObject<'_>, view: &[ListedToken]) -> Vec<issu
 }
 
 fn fate(observed: &ObservedIssuerObject<'_>, view: &[ListedToken], entry: &issuer::Orphan) -> Fate {
-    sweep::fate(
-        entry,
-        view,
-        &observed.facts.holdings,
-        observed.spec.orphan_policy,
-        observed.facts.now,
-    )
+    let facts = observed.facts;
+    if entry.account.as_ref().is_some_and(|account| facts.unseen.contains(account)) {
+        return Fate::Stays;
+    }
+    sweep::fate(entry, view, &facts.holdings, observed.spec.orphan_policy, facts.now)
 }
 
 /// How a token of the ledger is ended.

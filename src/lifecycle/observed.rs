@@ -205,6 +205,8 @@ pub struct ObservedIssuer {
     pub capabilities: Option<Capabilities>,
     /// metadata.generation of its spec.
     pub generation: Option<i64>,
+    /// Hash of its credential, where it was opened with one.
+    pub credential_hash: Option<String>,
     /// Changes whenever the issuer or its credential does.
     pub version: String,
     /// How long one call to it may take.

@@ -3,7 +3,7 @@
 //! What the issuer shows (the view) is the truth: each of these steps is decided from it, so that a
 //! step that was done before a crash is seen to be done.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -95,7 +95,7 @@ pub fn next_poll(observed: &Observed) -> Timestamp {
         Some(last) => schedule::later(last, interval),
         None => {
             let spread = i64::from(crc32fast::hash(short_uid(&observed.token).as_bytes())) % interval.as_secs().max(1);
-            schedule::later(observed.terms.started_at, jiff::SignedDuration::from_secs(spread))
+            schedule::later(observed.terms.started_at, SignedDuration::from_secs(spread))
         }
     }
 }
@@ -235,16 +235,23 @@ pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
     moved || outlives || unbound || (!capabilities.update && (renamed || reparametrized))
 }
 
-/// Whether the issuer ends the token before the spec does.
+/// Whether the issuer ends the token before the spec does, though another would live longer: the end that it
+/// gave on what is declared now is the best that it gives.
 fn ends_too_early(observed: &Observed, token: &TokenStatus) -> bool {
     let Some(Time(issuer_ends)) = &token.expires_at else {
         return false;
     };
     let issued_at = token.issued_at.as_ref().map(|Time(at)| *at);
-    schedule::end(&observed.token.spec, issued_at).is_none_or(|declared| {
-        let nonce = intent::longest_nonce(observed, declared, issued_at.unwrap_or(observed.now));
-        declared > schedule::later(*issuer_ends, nonce)
-    })
+    let declared = schedule::end(&observed.token.spec, issued_at);
+    let nonce = declared.map_or(SignedDuration::ZERO, |declared| {
+        intent::longest_nonce(observed, declared, issued_at.unwrap_or(observed.now))
+    });
+    let asked_for = match (declared, &token.requested_end) {
+        (None, None) => true,
+        (Some(declared), Some(Time(requested))) => *requested <= declared && declared <= schedule::later(*requested, nonce),
+        _ => false,
+    };
+    !asked_for && declared.is_none_or(|declared| declared > schedule::later(*issuer_ends, nonce))
 }
 
 /// Whether a lost value can be had without another token.

@@ -239,6 +239,7 @@ impl Seen {
                 },
                 capabilities: Some(can),
                 generation: Some(1),
+                credential_hash: None,
                 version: "1".into(),
                 timeout: seconds(TIMEOUT),
                 readiness: IssuerReadiness::Ready,

@@ -25,7 +25,7 @@ components:
     Lost: {content: {application/json: {schema: {type: object, properties: {error: {type: string}}}}}}
   schemas:
     NewThing: {type: object, required: [name], properties: {name: {type: string}, at: {type: string, format: date-time, nullable: true}}}
-    Base: {type: object, properties: {id: {type: integer}}}
+    Base: {type: object, properties: {id: {type: integer}}, additionalProperties: false}
     Thing: {allOf: [{$ref: '#/components/schemas/Base'}], properties: {inner: {$ref: '#/components/schemas/NewThing'}, free: {type: object}}}
 "##;
 

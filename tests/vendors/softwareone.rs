@@ -230,7 +230,10 @@ async fn a_wrong_address_is_told() {
     let bench = Market::new().await;
     bench.fake.next("list", Fault::not_done(Shown::Status(404)));
     let told = bench.ids().await.err();
-    assert!(matches!(&told, Some(IssuerError::Refused(why)) if why.contains("url")), "{told:?}");
+    assert!(
+        matches!(&told, Some(IssuerError::Unavailable(why)) if why.contains("url")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ impl Softwareone {
         let answer = call.send(Effect::Read).await?;
         if answer.status() == NOT_FOUND {
             let why = "there is no list of tokens: correct the url in the issuer's spec";
-            return Err(IssuerError::Refused(why.to_owned()));
+            return Err(IssuerError::Unavailable(why.to_owned()));
         }
         done(&answer)?;
         Ok(answer)
@@ -130,7 +130,7 @@ impl Softwareone {
             properties: Properties::of(request),
         };
         let answer = self.http.post(&TOKENS).json(&new).send(Effect::Make).await?;
-        if answer.status() == NOT_FOUND {
+        if answer.status() == NOT_FOUND && problem(&answer).is_some() {
             return Err(IssuerError::AccountNotFound);
         }
         let token: Token = done(&answer)?.json()?;
@@ -236,10 +236,12 @@ fn of_token(id: &str) -> [&str; 4] {
     [version, module, tokens, id]
 }
 
-/// The token of an answer; nothing where it says that there is none.
+/// The token of an answer; nothing where it says that there is none, in its own words and not in those of a gateway that knows of
+/// no tokens.
 fn present(answer: &Answer) -> Result<Option<Token>, IssuerError> {
     if answer.status() == NOT_FOUND {
-        return Ok(None);
+        let said = problem(answer).map(|_| None);
+        return said.ok_or_else(|| answer.unexpected("it does not say that the token is gone"));
     }
     let token: Token = done(answer)?.json()?;
     Ok(Some(token).filter(|token| token.status != Status::Deleted))
@@ -250,8 +252,12 @@ fn done(answer: &Answer) -> Result<&Answer, IssuerError> {
     if answer.is_success() {
         return Ok(answer);
     }
-    let problem = answer.json::<Problem>().ok();
-    Err(answer.refusal(problem.and_then(Problem::text).as_deref()))
+    Err(answer.refusal(problem(answer).as_deref()))
+}
+
+/// What the Marketplace writes of a call that it refuses.
+fn problem(answer: &Answer) -> Option<String> {
+    answer.json::<Problem>().ok().and_then(Problem::text)
 }
 
 /// Whether the token is as the verb leaves it.

@@ -52,15 +52,28 @@ impl<'a> Account<'a> {
     }
 }
 
-/// A call that failed, with the status that the vendor means where it answered one.
+/// A call that failed.
 struct Failed {
+    /// The status, where there was an answer.
     status: Option<u16>,
+    /// Whether the vendor itself says so, and not a gateway that knows of no tokens.
+    is_told: bool,
     error: IssuerError,
+}
+
+impl Failed {
+    fn is_not_found(&self) -> bool {
+        self.is_told && self.status == Some(404)
+    }
 }
 
 impl From<IssuerError> for Failed {
     fn from(error: IssuerError) -> Self {
-        Self { status: None, error }
+        Self {
+            status: None,
+            is_told: false,
+            error,
+        }
     }
 }
 
@@ -106,13 +119,13 @@ impl Api {
             value: token.value.expose(),
             name,
         });
-        unless_gone(self.done(call, &token.value).await)
+        self.done(call, &token.value).await
     }
 
     /// Ends the token.
     pub async fn delete(&self, account: Account<'_>, token: &Token) -> Result<(), IssuerError> {
         let call = self.http.delete(&account.path_of(token));
-        unless_gone(self.done(call, &token.value).await)
+        self.done(call, &token.value).await
     }
 
     /// All tokens of the customer, whosever they are; nothing where the credential may not see them. It must be known that the
@@ -135,7 +148,7 @@ impl Api {
         let call = self.http.put(&path).json(&Revocation {
             value: token.value.expose(),
         });
-        unless_gone(self.done(call, &token.value).await)
+        self.done(call, &token.value).await
     }
 
     /// Sends a call that is answered with a list of tokens. A list that is absent is not an empty one.
@@ -150,10 +163,14 @@ impl Api {
         Ok(tokens)
     }
 
-    /// Sends a call whose answer says no more than that it was done.
-    async fn done(&self, call: Call<'_>, value: &TokenValue) -> Result<(), Failed> {
+    /// Sends a call whose answer says no more than that it was done. A token that is not there any more is no error.
+    async fn done(&self, call: Call<'_>, value: &TokenValue) -> Result<(), IssuerError> {
         let answer = call.carrying(value).send(Effect::Change).await?;
-        self.check(&answer)
+        match self.check(&answer) {
+            Err(failed) if failed.is_not_found() => Ok(()),
+            Err(Failed { status: Some(404), .. }) => Err(answer.unexpected("it does not say that the token is gone")),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Whether it was done, by HTTP and by the envelope.
@@ -168,6 +185,7 @@ impl Api {
 
     /// The status of HTTP counts where it is one of an error, else the code in the envelope.
     fn failed(&self, answer: &Answer, said: Option<Status>) -> Failed {
+        let is_told = said.is_some();
         let code = said.and_then(|said| said.code());
         let status = if answer.is_success() { code } else { Some(answer.status()) };
         let error = match status {
@@ -176,22 +194,14 @@ impl Api {
             Some(403) => IssuerError::NotPermitted(RIGHTS.to_owned()),
             Some(status) => answer.refusal_as(status, Some(&format!("status {status}; {NOT_SHOWN}"))),
         };
-        Failed { status, error }
+        Failed { status, is_told, error }
     }
 }
 
 /// An account that is not there is told from what else can be wrong.
 fn of_account(account: Account<'_>, failed: Failed) -> IssuerError {
-    match (account, failed.status) {
-        (Account::Service(_), Some(404)) => IssuerError::AccountNotFound,
+    match account {
+        Account::Service(_) if failed.is_not_found() => IssuerError::AccountNotFound,
         _ => failed.error,
-    }
-}
-
-/// A token that is not there any more is no error.
-fn unless_gone(outcome: Result<(), Failed>) -> Result<(), IssuerError> {
-    match outcome {
-        Err(Failed { status: Some(404), .. }) => Ok(()),
-        outcome => Ok(outcome?),
     }
 }

@@ -93,7 +93,7 @@ impl Wavefront {
     /// Where the name can't be relied on, a token has none before it gets ours; once one has it, it is that. And it is known by not
     /// having been there before: a time by the vendor's clock could only hide it.
     async fn find_in_account(&self, request: &TokenRequest) -> Result<Vec<ListedToken>, IssuerError> {
-        let tokens = self.api.tokens(self.account(request)).await?;
+        let tokens = self.tokens_of(request).await?;
         let account = self.other(request).map(str::to_owned);
         let is_named = |token: &&Token| request.name.is_some() && token.name() == request.name.as_deref();
         let expected = tokens.iter().find(is_named).and_then(Token::name);
@@ -103,6 +103,19 @@ impl Wavefront {
             ..listed(token, account.clone(), names || token.name() == expected)
         };
         Ok(tokens.iter().map(show).collect())
+    }
+
+    /// An account whose own path refuses may still stand in the customer's list: a person's, or one that is gone with its tokens.
+    async fn tokens_of(&self, request: &TokenRequest) -> Result<Vec<Token>, IssuerError> {
+        let (tokens, other) = (self.api.tokens(self.account(request)).await, self.other(request));
+        match (tokens, other) {
+            (Err(refusal @ (IssuerError::NotPermitted(_) | IssuerError::AccountNotFound)), Some(other)) => {
+                let all = self.api.all_tokens().await?.ok_or(refusal)?;
+                let owner = |token: &Token| token.account.as_deref().is_some_and(|owner| owner.eq_ignore_ascii_case(other));
+                Ok(all.into_iter().filter(owner).collect())
+            }
+            (tokens, _) => tokens,
+        }
     }
 
     async fn make(&self, request: &TokenRequest) -> Result<IssuedToken, IssuerError> {
@@ -149,12 +162,12 @@ impl Wavefront {
         }
     }
 
-    /// Where the account can't be reached, or shows no such token, the customer's list may still have it.
+    /// Where the account's own path refuses, or shows no such token, the customer's list may still have it.
     async fn delete(&self, id: &str, request: &TokenRequest) -> Result<(), IssuerError> {
         let refusal = match self.delete_in_account(id, request).await {
             Ok(true) => return Ok(()),
             Ok(false) => None,
-            Err(refusal @ (IssuerError::NotPermitted(_) | IssuerError::AccountNotFound)) => Some(refusal),
+            Err(refusal @ (IssuerError::NotPermitted(_) | IssuerError::AccountNotFound | IssuerError::Refused(_))) => Some(refusal),
             Err(error) => return Err(error),
         };
         match (self.api.all_tokens().await?, refusal) {

@@ -85,6 +85,7 @@ fn vendor() -> Issuer {
             holdings: Holdings::default(),
             last_look: Some(Look::followed_by(None, "1.7".into(), None, at(NOW))),
             view: None,
+            unseen: BTreeSet::new(),
             book: Vec::new(),
             confirmed: None,
             resisting: BTreeSet::new(),
@@ -514,6 +515,15 @@ fn what_could_not_be_ended_is_tried_again_and_leaves_when_it_is_gone() {
     issuer.facts.view = Some(vec![token("kept", "a")]);
     assert_eq!(issuer.step(), None);
     assert_eq!(issuer.rests().orphans, [orphan("kept", "Retained")]);
+    let elsewhere = issuer::Orphan {
+        account: Some("sa::gone".into()),
+        ..orphan("elsewhere", "NotRevoked")
+    };
+    issuer.status.as_mut().unwrap().orphans.push(elsewhere);
+    issuer.facts.unseen = ["sa::gone".to_owned()].into();
+    assert_eq!(issuer.step(), None);
+    assert_eq!(issuer.rests().orphans.len(), 2, "of an account that can't be seen nothing is known");
+    issuer.status.as_mut().unwrap().orphans.pop();
     issuer.facts.view = None;
     assert_eq!(issuer.rests().orphans.len(), 3, "nothing leaves while nobody has looked");
 }

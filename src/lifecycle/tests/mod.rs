@@ -80,6 +80,7 @@ fn situation() -> Observed {
             },
             capabilities: Some(Capabilities::BUILTIN),
             generation: Some(1),
+            credential_hash: None,
             version: "1".into(),
             timeout: SignedDuration::from_secs(30),
             readiness: IssuerReadiness::Ready,

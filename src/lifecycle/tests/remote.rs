@@ -160,6 +160,24 @@ fn restart(observed: &mut Observed) {
     observed.intent_in_hand = None;
 }
 
+/// A user declares these modules, at an issuer that has such.
+fn declare_modules(observed: &mut Observed, modules: &[&str]) {
+    observed.issuer_mut().spec = IssuerSpec {
+        softwareone: Some(Default::default()),
+        ..Default::default()
+    };
+    let softwareone = SoftwareoneParameters {
+        modules: modules.iter().map(|module| (*module).to_owned()).collect(),
+        icon: None,
+    };
+    observed.respec(|spec| {
+        spec.parameters = Some(Parameters {
+            softwareone: Some(softwareone),
+            ..Default::default()
+        });
+    });
+}
+
 fn ask(observed: &mut Observed, request: &str) {
     observed.edit(|token| {
         let annotations = token.metadata.annotations.get_or_insert_default();
@@ -453,40 +471,25 @@ fn a_name_stands_everywhere_as_the_issuer_takes_it() {
 
 #[test]
 fn a_token_that_is_to_reach_what_the_vendor_decides_is_another_one() {
-    let reaching = |modules: &[&str], icon: Option<&str>| {
-        let softwareone = SoftwareoneParameters {
-            modules: modules.iter().map(|module| (*module).to_owned()).collect(),
-            icon: icon.map(str::to_owned),
-        };
-        Some(Parameters {
-            softwareone: Some(softwareone),
-            ..Default::default()
-        })
-    };
-    for (why, before, after, expected) in [
+    let cases: [(&str, &[&str], fn(&mut Observed), &str); 4] = [
+        ("another module", &["MOD-1"], |o| declare_modules(o, &["MOD-2"]), "update_token"),
+        ("the first module", &[], |o| declare_modules(o, &["MOD-1"]), "update_token"),
+        ("no module", &["MOD-1"], |o| declare_modules(o, &[]), "create_token"),
         (
-            "another module",
-            reaching(&["MOD-1"], None),
-            reaching(&["MOD-2"], None),
-            "update_token",
+            "no parameters",
+            &["MOD-1"],
+            |o| o.respec(|spec| spec.parameters = None),
+            "create_token",
         ),
-        ("the first module", None, reaching(&["MOD-1"], None), "update_token"),
-        ("no module", reaching(&["MOD-1"], None), reaching(&[], Some("x")), "create_token"),
-        ("no parameters", reaching(&["MOD-1"], None), None, "create_token"),
-    ] {
+    ];
+    for (why, before, change, expected) in cases {
         let able = Capabilities { update: true, ..PLAIN };
         let (mut observed, mut tokens) = (at_issuer(able), Vec::new());
-        observed.issuer_mut().spec = IssuerSpec {
-            softwareone: Some(Default::default()),
-            ..Default::default()
-        };
-        observed.respec(|spec| spec.parameters = before);
+        declare_modules(&mut observed, before);
         steps(&mut observed, &mut tokens);
         observed.now += SignedDuration::from_secs(60);
-        observed.respec(|spec| {
-            spec.parameters = after;
-            spec.display_name = Some("renamed too".into());
-        });
+        change(&mut observed);
+        observed.respec(|spec| spec.display_name = Some("renamed too".into()));
         let mut done = steps(&mut observed, &mut tokens);
         done.retain(|step| ["update_token", "create_token"].contains(&step.as_str()));
         assert_eq!(done, [expected], "{why}");

@@ -43,39 +43,40 @@ async fn until_gone(vendors: &Vendors, name: &str) {
 
 /// From issue to deletion, as a team sees it: what the Secret holds works when it should, and only then.
 async fn lives(vendors: &Vendors, vendor: &str) {
-    let team = &vendors.team;
+    let (team, name) = (&vendors.team, format!("ci-{vendor}"));
+    let name = name.as_str();
     let fields = json!({ "rotation": { "interval": "24h", "overlap": "1h" }, "suspendPolicy": suspend_policy(vendor) });
-    vendors.declare(vendor, vendor, fields).await;
-    team.ready(vendor).await;
-    let first = team.value(vendor, "token").await;
+    vendors.declare(vendor, name, fields).await;
+    team.ready(name).await;
+    let first = team.value(name, "token").await;
     until_values(vendors, vendor, &[&first]).await;
 
     vendors.clock.advance(SignedDuration::from_secs(10));
-    team.request(vendor, "1").await;
+    team.request(name, "1").await;
     let rotated = |token: &ApiToken| rotations(token) == 1 && is_true(token, ConditionType::Ready) && status(token).pending.is_none();
-    team.until(vendor, "rotated", rotated).await;
-    let second = team.value(vendor, "token").await;
+    team.until(name, "rotated", rotated).await;
+    let second = team.value(name, "token").await;
     assert_ne!(first, second);
     until_values(vendors, vendor, &[&first, &second]).await;
-    vendors.later(OVERLAP, vendor).await;
+    vendors.later(OVERLAP, name).await;
     until_values(vendors, vendor, &[&second]).await;
 
-    team.change(vendor, json!({ "spec": { "state": "Suspended" } })).await;
-    team.until(vendor, "suspended", |token| state(token) == Some(ObservedState::Suspended))
+    team.change(name, json!({ "spec": { "state": "Suspended" } })).await;
+    team.until(name, "suspended", |token| state(token) == Some(ObservedState::Suspended))
         .await;
     until_values(vendors, vendor, &[]).await;
     vendors.clock.advance(SignedDuration::from_secs(10));
-    team.change(vendor, json!({ "spec": { "state": "Active" } })).await;
-    team.until(vendor, "active", |token| {
+    team.change(name, json!({ "spec": { "state": "Active" } })).await;
+    team.until(name, "active", |token| {
         state(token) == Some(ObservedState::Active) && is_true(token, ConditionType::Ready)
     })
     .await;
-    let third = team.value(vendor, "token").await;
+    let third = team.value(name, "token").await;
     assert_eq!(third == second, suspend_policy(vendor) == "Disable", "withdrawing ends the value");
     until_values(vendors, vendor, &[&third]).await;
 
-    team.delete::<ApiToken>(vendor).await;
-    until_gone(vendors, vendor).await;
+    team.delete::<ApiToken>(name).await;
+    until_gone(vendors, name).await;
     until_values(vendors, vendor, &[]).await;
 }
 
@@ -163,9 +164,8 @@ async fn two_hundred_tokens_end_clean_through_outages_limits_lost_answers_and_cr
     while !ends_clean(&vendors).await {
         assert!(Instant::now() < end, "not clean in time: {}", what_is_left(&vendors).await);
         vendors.clock.advance(SignedDuration::from_secs(30));
-        for (_, name) in &all {
-            team.nudge(name).await;
-        }
+        vendors.crash().await;
+        sleep(Duration::from_secs(3)).await;
     }
     for (vendor, name) in &all {
         let value = team.value(name, "token").await;

@@ -22,13 +22,7 @@ use crate::{
         softwareone::{self, Softwareone},
         wavefront::{self, Wavefront},
     },
-    support::{
-        clock::TestClock,
-        control_plane::{self, ControlPlane},
-        eventually,
-        operator::InProcess,
-        tokens::Team,
-    },
+    support::{clock::TestClock, control_plane, eventually, operator::InProcess, tokens::Team},
 };
 
 /// The vendors, by the names of their issuers.
@@ -36,8 +30,6 @@ pub const VENDORS: [&str; 4] = ["mailtrap", "prefactor", "softwareone", "wavefro
 
 /// A namespace with an issuer for each vendor, and the operator for it.
 pub struct Vendors {
-    /// The control plane.
-    pub plane: &'static ControlPlane,
     /// The namespace.
     pub team: Team,
     /// The time, for the operator and the vendors.
@@ -63,7 +55,6 @@ impl Vendors {
         let time = clock.clone();
         let now: Now = Arc::new(move || time.now());
         let mut vendors = Self {
-            plane,
             team,
             clock,
             mailtrap: Fake::start(Mailtrap::new(now.clone())).await,

@@ -6,8 +6,8 @@ use super::{OwnUser, ServiceAccount, id_of, spec_of};
 use crate::{
     contract::{Bench, PATIENT, open},
     fakes::{
-        Fault, Shown,
-        wavefront::{ACCOUNT, ANOTHER, CREDENTIAL, NARROW, USER},
+        Fake, Fault, Shown,
+        wavefront::{ACCOUNT, ANOTHER, CREDENTIAL, NARROW, USER, Wavefront},
     },
 };
 
@@ -53,6 +53,22 @@ async fn the_issuers_own_account_in_other_letters_is_its_own() {
 }
 
 #[tokio::test]
+async fn an_account_whose_own_path_refuses_is_seen_in_the_customers_list() {
+    let bench = Bench::<ServiceAccount>::new().await;
+    let (issuer, gone) = (bench.issuer(), request_for(&bench, "sa::gone"));
+    let theirs = bench.fake.with(|fake| fake.plant("former@example.com", Some("x")));
+    let former = request_for(&bench, "Former@example.com");
+    let expected = (id_of(&theirs), former.account.clone(), true);
+    assert_eq!(shown(issuer.list(&former).await.unwrap()), [expected]);
+    assert_eq!(shown(issuer.list(&gone).await.unwrap()), []);
+    assert_eq!(issuer.create(&gone).await.err(), Some(IssuerError::AccountNotFound));
+    let narrow = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
+    for request in [gone, former] {
+        assert_eq!(narrow.list(&request).await.err(), Some(IssuerError::AccountNotFound));
+    }
+}
+
+#[tokio::test]
 async fn the_inventory_has_all_accounts_and_values_of_the_own_one_only() {
     let bench = Bench::<ServiceAccount>::new().await;
     let made = bench.made(1).await;
@@ -83,25 +99,22 @@ async fn the_inventory_of_the_own_user_has_its_tokens_as_the_issuers_own() {
 
 #[tokio::test]
 async fn a_token_whose_account_can_not_be_reached_is_ended_by_the_customers_list() {
-    let (gone, forbidden) = (404, 403);
-    for status in [gone, forbidden] {
-        for operation in ["list", "delete"] {
-            let bench = Bench::<ServiceAccount>::new().await;
-            let (made, other) = (bench.made(1).await, bench.made(2).await);
-            bench.fake.always(operation, Fault::not_done(Shown::Status(status)));
-            let narrow = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
-            let refused = narrow.change(&made.id, Verb::Delete, &bench.request(1)).await;
-            match (operation, status) {
-                ("list", 404) => assert_eq!(refused, Err(IssuerError::AccountNotFound)),
-                ("delete", 404) => assert_eq!(refused, Ok(()), "a token that is gone meanwhile is no error"),
-                _ => assert!(matches!(refused, Err(IssuerError::NotPermitted(_))), "{refused:?}"),
-            }
-            assert!(bench.accepts(&made.value));
-            if (operation, status) != ("delete", gone) {
-                bench.issuer().change(&made.id, Verb::Delete, &bench.request(1)).await.unwrap();
-                assert!(!bench.accepts(&made.value) && bench.accepts(&other.value));
-            }
-        }
+    let cases: [(&str, fn(&Fake<Wavefront>)); 4] = [
+        ("AccountNotFound", |fake| fake.with(|vendor| vendor.accounts.clear())),
+        ("Refused", |fake| fake.always("list", Fault::not_done(Shown::Status(404)))),
+        ("NotPermitted", |fake| fake.always("list", Fault::not_done(Shown::Status(403)))),
+        ("NotPermitted", |fake| fake.always("delete", Fault::not_done(Shown::Status(403)))),
+    ];
+    for (expected, happens) in cases {
+        let bench = Bench::<ServiceAccount>::new().await;
+        let (made, other, request) = (bench.made(1).await, bench.made(2).await, bench.request(1));
+        happens(&bench.fake);
+        let narrow = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
+        let refused = narrow.change(&made.id, Verb::Delete, &request).await.unwrap_err();
+        assert!(format!("{refused:?}").starts_with(expected), "{refused:?}, and not {expected}");
+        assert!(bench.accepts(&made.value));
+        bench.issuer().change(&made.id, Verb::Delete, &request).await.unwrap();
+        assert!(!bench.accepts(&made.value) && bench.accepts(&other.value));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     contract::{Bench, PATIENT, open},
     fakes::{
         ANY, Fault, Shown,
-        wavefront::{ACCOUNT, READER},
+        wavefront::{ACCOUNT, NARROW, READER},
     },
 };
 
@@ -62,6 +62,17 @@ async fn after_an_error_in_a_success_it_is_known_what_was_done() {
 }
 
 #[tokio::test]
+async fn a_token_is_gone_where_the_vendor_says_so_and_not_where_a_gateway_does() {
+    let bench = Bench::<ServiceAccount>::new().await;
+    let (made, request) = (bench.made(1).await, bench.request(1));
+    bench.fake.next("delete", Fault::not_done(Shown::Status(404)));
+    let deleted = bench.issuer().change(&made.id, Verb::Delete, &request).await;
+    assert!(matches!(deleted, Err(IssuerError::Unavailable(_))), "{deleted:?}");
+    bench.fake.next("delete", error(json!(404)));
+    bench.issuer().change(&made.id, Verb::Delete, &request).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wish_for_fewer_calls_in_a_success_holds_all_calls_back() {
     let bench = Bench::<ServiceAccount>::new().await;
     let issuer = bench.issuer();
@@ -111,7 +122,8 @@ async fn nothing_that_the_vendor_writes_of_an_error_is_shown() {
         bench
             .fake
             .always(operation, Fault::not_done(Shown::Bytes(body.clone().into_bytes())));
-        let (issuer, request, id) = (bench.issuer(), bench.request(1), super::id_of(&others));
+        let issuer = open(spec_of(bench.fake.url(), Some(ACCOUNT)), NARROW, PATIENT);
+        let (request, id) = (bench.request(1), super::id_of(&others));
         let said = match operation {
             "list" => issuer.list(&request).await.err(),
             "create" => issuer.create(&request).await.err(),

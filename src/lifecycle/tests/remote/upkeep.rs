@@ -8,17 +8,6 @@ fn edit_status(observed: &mut Observed, change: impl FnOnce(&mut ApiTokenStatus)
     observed.edit(|token| change(token.status.as_mut().unwrap()));
 }
 
-/// Parameters that say how far the token reaches.
-fn modules() -> Parameters {
-    Parameters {
-        softwareone: Some(SoftwareoneParameters {
-            modules: vec!["MOD-1".into()],
-            icon: None,
-        }),
-        ..Default::default()
-    }
-}
-
 #[test]
 fn an_issuer_is_asked_only_where_what_is_recorded_does_not_suffice() {
     let cases: [(&str, Change, bool); 11] = [
@@ -181,8 +170,8 @@ fn what_can_not_be_applied_to_the_token_that_is_there_needs_another() {
             "other parameters, which the issuer can change",
             ABLE,
             |o| {
-                o.respec(|spec| spec.parameters = Some(modules()));
                 edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into()));
+                declare_modules(o, &["MOD-1"]);
             },
             false,
         ),
@@ -257,7 +246,7 @@ fn an_issuer_is_told_of_a_change_that_is_its_own_and_keeps_the_marker() {
             ABLE,
             |o| {
                 edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into()));
-                o.respec(|spec| spec.parameters = Some(modules()));
+                declare_modules(o, &["MOD-1"]);
             },
             Some("shop.ci k8s-0123abcd-0123456789-1"),
         ),
