@@ -7,12 +7,15 @@
 //!   controller: gather ──► lifecycle: decide ──► controller: execute ──► one status write
 //!                          (pure)                        │
 //!                                                        ▼
-//!                                                  issuers: make, end
+//!                                                  issuers: make, list, change, end
+//!                                                        │ HTTP
+//!                                                        ▼
+//!                                                  vendors; nobody for the built-in issuer
 //! ```
 //!
 //! - [`api`]: the resources, their bounds and words. No I/O.
 //! - [`lifecycle`]: the one place that decides. Pure: no client, no HTTP, no clock.
-//! - [`issuers`]: who makes tokens. Knows nothing of Kubernetes.
+//! - [`issuers`]: who makes tokens, the built-in issuer and four vendors. Knows nothing of Kubernetes.
 //! - [`controller`]: gathers what is to be decided on and executes what was decided.
 //! - [`operations`]: settings, logs, metrics, probes.
 
