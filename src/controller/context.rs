@@ -97,6 +97,7 @@ impl Context {
             propagation_delay: settings.propagation_delay,
             poll_interval: settings.poll_interval,
             revoke_deadline: settings.revoke_deadline,
+            observe_only: settings.observe_only,
             started_at: self.started_at,
         }
     }

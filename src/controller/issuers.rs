@@ -343,7 +343,9 @@ impl<'a, K: Issuer> Pass<'a, K> {
     async fn list(&mut self, book: &[Orphan]) -> Result<Vec<ListedToken>, IssuerError> {
         let (issuer, limit) = (self.open().await?, timeout(self.issuer.common()));
         let mut view = in_time(limit, issuer.inventory()).await?;
-        view.truncate(MOST_LISTED);
+        if view.len() > MOST_LISTED {
+            return Err(IssuerError::Unavailable(format!("it has more than {MOST_LISTED} tokens")));
+        }
         for account in self.accounts_of_the_ledger(book) {
             match in_time(limit, issuer.list(&request(Some(account.clone())))).await {
                 Ok(listed) => {

@@ -93,6 +93,10 @@ fn has_any(observed: &Observed) -> bool {
 
 /// A token that was taken over stays where nothing else is declared.
 fn is_retained(observed: &Observed) -> bool {
+    // What is only observed is another cluster's, which looks after it.
+    if observed.terms.observe_only {
+        return true;
+    }
     let spec = &observed.token.spec;
     match spec.deletion_policy {
         Some(policy) => policy == DeletionPolicy::Retain,

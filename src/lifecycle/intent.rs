@@ -41,6 +41,8 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 const NONCE_SHARE: i32 = 100;
 /// The most of it.
 const LONGEST_NONCE: SignedDuration = SignedDuration::from_mins(5);
+/// The grace of a reset begins before the overlap does, and vendors state it roughly.
+const RESET_MARGIN: SignedDuration = SignedDuration::from_mins(10);
 /// A vendor's times are to the second, and its clock is not ours.
 const VENDOR_CLOCK: SignedDuration = SignedDuration::from_secs(2);
 
@@ -297,5 +299,5 @@ fn base_of_reset(observed: &Observed, view: &[ListedToken]) -> Option<String> {
     let grace = observed.capabilities()?.reset?;
     let id = observed.current().filter(|token| !token.reset_tried)?.id.clone()?;
     let listed = view.iter().any(|token| token.id == id && token.state == ListedState::Active);
-    (listed && rotation::overlap(observed) <= grace).then_some(id)
+    (listed && rotation::overlap(observed) <= grace - RESET_MARGIN).then_some(id)
 }

@@ -81,6 +81,8 @@ pub struct Terms {
     pub poll_interval: SignedDuration,
     /// How long a token that goes may resist being ended before it is written down as an orphan.
     pub revoke_deadline: SignedDuration,
+    /// Whether nothing is changed at any issuer that others run.
+    pub observe_only: bool,
     /// When the operator started.
     pub started_at: Timestamp,
 }

@@ -48,7 +48,7 @@ fn must_look(observed: &Observed, state: ObservedState) -> bool {
 /// shows all as recorded.
 pub fn is_only_a_poll(observed: &Observed) -> bool {
     match super::destination(observed) {
-        Destination::Live(state) => !observed.is_going() && !has_cause_to_look(observed, state),
+        Destination::Live(state) => !observed.is_going() && !has_cause_to_look(observed, state) && next_poll(observed) <= observed.now,
         _ => false,
     }
 }

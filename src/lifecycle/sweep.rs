@@ -104,6 +104,7 @@ mod tests {
             propagation_delay: SignedDuration::ZERO,
             poll_interval: SignedDuration::ZERO,
             revoke_deadline: SignedDuration::ZERO,
+            observe_only: false,
             started_at: Timestamp::UNIX_EPOCH,
         }
     }

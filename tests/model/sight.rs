@@ -272,6 +272,7 @@ impl Seen {
                 propagation_delay: seconds(PROPAGATION),
                 poll_interval: seconds(600),
                 revoke_deadline: seconds(900),
+                observe_only: false,
                 started_at: ago(OLDEST),
             },
             now: now(),

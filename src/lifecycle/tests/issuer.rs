@@ -58,6 +58,7 @@ fn terms() -> Terms {
         propagation_delay: SignedDuration::ZERO,
         poll_interval: SignedDuration::from_mins(10),
         revoke_deadline: SignedDuration::from_mins(15),
+        observe_only: false,
         started_at: at("2030-01-01T11:00:00Z"),
     }
 }
@@ -417,7 +418,12 @@ fn what_is_wrong_stands_in_the_condition() {
         );
     }
     let mut busy = vendor();
-    busy.facts.last_look = Some(Look::followed_by(None, "1.7".into(), Some(RateLimited { retry_after: None }), at(NOW)));
+    busy.facts.last_look = Some(Look::followed_by(
+        None,
+        "1.7".into(),
+        Some(RateLimited { retry_after: None }),
+        at(NOW),
+    ));
     assert_eq!(busy.ready().0, "Ready", "that it is busy says nothing against it");
     busy.metadata.generation = Some(2);
     assert_eq!(busy.ready().0, "RateLimited", "nobody knows yet whether the new spec is right");

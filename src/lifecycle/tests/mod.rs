@@ -110,6 +110,7 @@ fn situation() -> Observed {
             propagation_delay: SignedDuration::from_secs(2),
             poll_interval: SignedDuration::from_mins(10),
             revoke_deadline: SignedDuration::from_mins(15),
+            observe_only: false,
             started_at: at("2029-12-31T00:00:00Z"),
         },
         now: at(NOW),

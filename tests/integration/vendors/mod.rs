@@ -90,7 +90,6 @@ fn suspend_policy(vendor: &str) -> &'static str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_each_vendor_lives_from_issue_to_deletion() {
-    tracing_subscriber::fmt().with_env_filter("apitoken_operator=debug").init();
     let vendors = Vendors::new("vendors").await;
     for vendor in VENDORS {
         lives(&vendors, vendor).await;

@@ -203,3 +203,13 @@ fn a_token_that_can_not_be_ended_goes_to_the_ledger_after_the_deadline() {
         "the time counts from the start of the operator"
     );
 }
+
+#[test]
+fn what_is_only_observed_is_never_ended() {
+    let (mut observed, mut tokens) = issued_at(PLAIN);
+    observed.terms.observe_only = true;
+    observed.edit(|token| token.metadata.deletion_timestamp = Some(Time(at(NOW))));
+    assert_eq!(steps(&mut observed, &mut tokens), ["enter_ledger", "remove_finalizer", "Orphaned"]);
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(observed.orphaned[0].reason, OrphanReason::Retained);
+}

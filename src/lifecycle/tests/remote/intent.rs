@@ -183,8 +183,13 @@ fn an_intent_names_what_the_issuer_is_asked_for() {
 fn a_token_is_reset_once_where_it_works_and_the_issuer_lets_it_work_on_long_enough() {
     let cases: [(&str, &str, fn(&mut Observed, &mut Vec<ListedToken>), Verb); 5] = [
         ("it works on for longer", "1h", |_, _| {}, Verb::Reset),
-        ("just long enough", "12h", |_, _| {}, Verb::Reset),
-        ("not long enough", "12h1s", |_, _| {}, Verb::Create),
+        (
+            "just long enough, less what vendors state roughly",
+            "11h50m",
+            |_, _| {},
+            Verb::Reset,
+        ),
+        ("not long enough", "11h50m1s", |_, _| {}, Verb::Create),
         (
             "the issuer has others only",
             "1h",

@@ -16,8 +16,13 @@ fn due() -> (Observed, Vec<ListedToken>) {
 #[test]
 fn a_list_of_others_will_do_where_nothing_but_the_time_asks_for_one() {
     type Change = fn(&mut Observed);
-    let cases: [(&str, bool, Change); 8] = [
+    let cases: [(&str, bool, Change); 9] = [
         ("its time has come", true, |_| {}),
+        (
+            "its time has not come, so that a list is asked for because of something else",
+            false,
+            |observed| observed.polled_at = Some(observed.now),
+        ),
         ("the spec changed", false, |observed| {
             observed.respec(|spec| spec.description = Some("new".into()))
         }),

@@ -8,6 +8,17 @@ fn edit_status(observed: &mut Observed, change: impl FnOnce(&mut ApiTokenStatus)
     observed.edit(|token| change(token.status.as_mut().unwrap()));
 }
 
+/// Parameters that say how far the token reaches.
+fn modules() -> Parameters {
+    Parameters {
+        softwareone: Some(SoftwareoneParameters {
+            modules: vec!["MOD-1".into()],
+            icon: None,
+        }),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn an_issuer_is_asked_only_where_what_is_recorded_does_not_suffice() {
     let cases: [(&str, Change, bool); 11] = [
@@ -170,8 +181,8 @@ fn what_can_not_be_applied_to_the_token_that_is_there_needs_another() {
             "other parameters, which the issuer can change",
             ABLE,
             |o| {
+                o.respec(|spec| spec.parameters = Some(modules()));
                 edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into()));
-                declare_modules(o, &["MOD-1"]);
             },
             false,
         ),
@@ -246,7 +257,7 @@ fn an_issuer_is_told_of_a_change_that_is_its_own_and_keeps_the_marker() {
             ABLE,
             |o| {
                 edit_status(o, |status| status.token.as_mut().unwrap().parameters_hash = Some("other".into()));
-                declare_modules(o, &["MOD-1"]);
+                o.respec(|spec| spec.parameters = Some(modules()));
             },
             Some("shop.ci k8s-0123abcd-0123456789-1"),
         ),
@@ -373,5 +384,32 @@ fn what_a_left_secret_names_is_taken_up_where_the_issuer_shows_it_and_nobody_els
         let done = steps(&mut observed, &mut vec![listed(id, "")]);
         assert_eq!(!done.contains(&"create_token".to_owned()), taken_up, "{why}: {done:?}");
         assert_eq!(observed.ready(), (true, "Ready"), "{why}");
+    }
+}
+
+#[test]
+fn an_end_that_a_vendor_gives_by_itself_asks_for_no_other_token() {
+    const ENDING: Capabilities = Capabilities { expiry: true, ..PLAIN };
+    type Case = (&'static str, Option<&'static str>, &'static str, Option<&'static str>, bool);
+    let cases: [Case; 5] = [
+        ("none was asked for", None, "5h", None, false),
+        ("a later one was asked for", Some("10h"), "5h", Some("10h"), false),
+        ("as asked for", Some("5h"), "5h", Some("5h"), false),
+        ("a later one is declared by now", Some("5h"), "5h", Some("10h"), true),
+        ("none is declared by now", Some("5h"), "5h", None, true),
+    ];
+    let end = |lifetime: &str| at(NOW) + hours(lifetime).unwrap().as_signed();
+    for (why, asked, given, declared, another) in cases {
+        let mut observed = at_issuer(ENDING).respecced(|spec| spec.lifetime = asked.and_then(hours));
+        let mut tokens = Vec::new();
+        steps(&mut observed, &mut tokens);
+        edit_status(&mut observed, |status| {
+            status.token.as_mut().unwrap().expires_at = Some(Time(end(given)))
+        });
+        observed.respec(|spec| spec.lifetime = declared.and_then(hours));
+        observed.now += SignedDuration::from_mins(10);
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        let done = steps(&mut observed, &mut tokens);
+        assert_eq!(done.contains(&"create_token".to_owned()), another, "{why}: {done:?}");
     }
 }
