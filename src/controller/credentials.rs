@@ -95,6 +95,12 @@ struct Known {
 }
 
 impl Known {
+    /// Whether this was so before `other`: a watch lags behind what this program wrote itself.
+    fn is_before(&self, other: &Self) -> bool {
+        let number = |known: &Self| known.version.as_ref()?.parse::<u64>().ok();
+        number(self).zip(number(other)).is_some_and(|(this, other)| this < other)
+    }
+
     fn of(secret: Option<&PartialObjectMeta<Secret>>) -> Self {
         let held = |secret: &PartialObjectMeta<Secret>| secret.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
         Self {
@@ -245,10 +251,18 @@ async fn follow(api: Api<PartialObjectMeta<Secret>>, key: Key, known: Arc<Mutex<
     let seen = watch_object(api, &key.1).default_backoff();
     let mut seen = std::pin::pin!(seen.filter_map(async |seen| seen.ok()));
     while let Some(secret) = seen.next().await {
-        let now = Known::of(secret.as_ref());
-        let before = std::mem::replace(&mut *lock(&known), now.clone());
-        if before != now && changed.send(key.clone()).await.is_err() {
+        if learns(&known, Known::of(secret.as_ref())) && changed.send(key.clone()).await.is_err() {
             return;
         }
     }
+}
+
+/// Whether that is news.
+fn learns(known: &Mutex<Known>, seen: Known) -> bool {
+    let mut known = lock(known);
+    if seen.is_before(&known) || seen == *known {
+        return false;
+    }
+    *known = seen;
+    true
 }

@@ -1,15 +1,10 @@
 //! What stands in the way is said in a condition that says what to do, and heals at once when the
 //! cause goes, without a restart.
 
-use apitoken_operator::api::{conditions::ConditionType, names};
+use apitoken_operator::api::names;
 use serde_json::json;
 
-use crate::support::{
-    Bed,
-    control_plane::ControlPlane,
-    operator::InProcess,
-    tokens::{Team, is_true},
-};
+use crate::support::{Bed, control_plane::ControlPlane, operator::InProcess, tokens::Team};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_issuer_is_waited_for() {
@@ -62,22 +57,6 @@ async fn a_broken_template_is_said_with_its_line_and_nothing_is_issued_before() 
         .await;
     team.reason("ci", "TemplateInvalid").await;
     assert_eq!(team.value("ci", "URL").await, value, "what is there stays");
-    operator.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_issuer_that_is_not_there_yet_is_refused_and_never_ignored() {
-    let Bed { team, operator, .. } = Bed::new("unsupported").await;
-    team.issuer(
-        "vendor",
-        json!({ "wavefront": { "url": "https://metrics.example.com", "credentialsRef": { "name": "c", "key": "k" } } }),
-    )
-    .await;
-    team.declare("ci", json!({ "issuerRef": { "kind": "TokenIssuer", "name": "vendor" } }))
-        .await;
-    let token = team.reason("ci", "NotSupported").await;
-    assert!(is_true(&token, ConditionType::Stalled));
-    assert!(team.secret("ci").await.is_none());
     operator.stop().await;
 }
 

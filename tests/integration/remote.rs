@@ -120,8 +120,8 @@ async fn a_replaced_token_works_on_for_the_overlap() {
     for_each(
         [
             (PLAIN, "1h", 1, "create"),
-            (RESETTING, "12h", 12, "reset tok-1"),
-            (RESETTING, "13h", 13, "create"),
+            (RESETTING, "11h", 11, "reset tok-1"),
+            (RESETTING, "12h", 12, "create"),
         ],
         async |(can, overlap, hours, made)| {
             let remote = Remote::issued("overlap", can, rotation(overlap)).await;

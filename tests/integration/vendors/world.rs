@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use apitoken_operator::{
     api::{
-        ApiToken,
+        ApiToken, TokenIssuer,
         conditions::{self, ConditionType},
     },
     controller::clock::Clock,
     issuers::KnownIssuers,
 };
 use jiff::SignedDuration;
-use kube::Client;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -102,7 +105,7 @@ impl Vendors {
 
     async fn until_ready(&self, vendor: &str) {
         eventually(&format!("issuer {vendor} is ready"), || async {
-            let issuer = self.team.api::<apitoken_operator::api::TokenIssuer>().get(vendor).await.unwrap();
+            let issuer = self.team.api::<TokenIssuer>().get(vendor).await.unwrap();
             let conditions = issuer.status.unwrap_or_default().conditions;
             conditions::is_true(&conditions, ConditionType::Ready).then_some(())
         })
@@ -117,6 +120,14 @@ impl Vendors {
         }
         spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         self.team.declare(name, spec).await
+    }
+
+    /// Has the operator look at an issuer again.
+    pub async fn nudge_issuer(&self, vendor: &str) {
+        let annotations = json!({ "example.com/nudge": self.clock.now().to_string() });
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        let api: Api<TokenIssuer> = self.team.api();
+        api.patch(vendor, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// Starts the operator.
