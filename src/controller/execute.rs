@@ -4,11 +4,11 @@ use kube::ResourceExt;
 use rand::rngs::SysRng;
 use tracing::{debug, warn};
 
-use super::{context::ScopedContext, gather, issuer_calls, ledger, tokens::PassError, writes};
+use super::{connections::IssuerId, context::ScopedContext, gather, issuer_calls, ledger, tokens::PassError, writes};
 use crate::{
     api::ApiTokenStatus,
     issuers::{IssuedToken, builtin},
-    lifecycle::{Failure, Observed, Step, token_id},
+    lifecycle::{Failure, Observed, Step, secret, token_id},
     operations::metrics::Outcome,
 };
 
@@ -125,12 +125,27 @@ async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedC
 async fn record(status: ApiTokenStatus, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
     let attempt = status.pending.as_ref().map(|pending| pending.attempt);
     let before = observed.pending().map(|pending| pending.attempt);
+    if attempt.is_some() && is_taken(observed, context) {
+        return Err(Stopped::Pass(PassError::Conflict));
+    }
     let written = writes::status(&observed.token, status, context).await.map_err(Stopped::Pass)?;
     observed.token = written.ok_or(Stopped::Pass(PassError::Conflict))?;
     if attempt != before {
         observed.intent_in_hand = attempt;
     }
     Ok(())
+}
+
+/// Whether another ApiToken is about to write, or wrote, its intent at an issuer that can have one only: the
+/// stores show that a moment later.
+fn is_taken(observed: &Observed, context: &ScopedContext) -> bool {
+    let Ok(issuer) = &observed.issuer else {
+        return false;
+    };
+    let nameless = issuer.capabilities.is_some_and(|can| !can.local && !can.names);
+    let id = IssuerId::new(&issuer.reference, secret::namespace(&observed.token));
+    let what = format!("{:?}/{}/{}", id.reference.kind, id.namespace, id.reference.name);
+    nameless && context.shared.stores.intents.ask(&what, &observed.token).is_some()
 }
 
 async fn write_finalizers(observed: &mut Observed, context: &ScopedContext, held: bool) -> Result<(), Stopped> {

@@ -6,7 +6,6 @@
 //! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
 //! [`issuers`] run one pass for each: gather, decide, execute, one status write.
 
-mod adoptions;
 mod book;
 mod by_uid;
 mod calls;
@@ -18,6 +17,7 @@ mod credentials;
 mod default_issuer;
 mod events;
 mod execute;
+mod first_come;
 mod gather;
 mod issuer_calls;
 mod issuers;

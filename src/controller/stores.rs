@@ -17,10 +17,10 @@ use kube::{
 };
 
 use super::{
-    adoptions::Adoptions,
     by_uid::ByUid,
     claims::{Claims, claimant},
     connections::IssuerId,
+    first_come::FirstCome,
     recent::{Key, Recent},
     retries::Retries,
 };
@@ -77,7 +77,9 @@ pub struct Stores {
     /// Namespaces: their labels.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Who takes a token over.
-    pub adoptions: Adoptions,
+    pub adoptions: FirstCome,
+    /// Who has the open intent at an issuer whose tokens have no names.
+    pub intents: FirstCome,
     /// What is known of the watched namespaces.
     pub scopes: Vec<Arc<ScopedStores>>,
 }

@@ -99,7 +99,16 @@ async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Act
     let result = steps(&mut observed, context).await;
     keep_fresh(&mut observed, result.as_ref().ok().map(|rest| &rest.status), context);
     match result {
-        Ok(rest) => finish(&observed, rest, context).await,
+        Ok(rest) => {
+            let open = rest.status.pending.is_some();
+            let finished = finish(&observed, rest, context).await;
+            // Another may have its intent once the status without this one is written.
+            if finished.is_ok() && !open {
+                let uid = observed.token.metadata.uid.as_deref().unwrap_or_default();
+                context.shared.stores.intents.forget(uid);
+            }
+            finished
+        }
         Err(PassError::Gone) => Ok(Action::await_change()),
         Err(error) => Err(error),
     }

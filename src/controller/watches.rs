@@ -61,6 +61,7 @@ pub fn open(client: &Client, scopes: &[Scope], own_namespace: &str) -> Watches {
         cluster_issuers,
         namespaces,
         adoptions: Default::default(),
+        intents: Default::default(),
         scopes: scoped,
     });
 
@@ -243,6 +244,7 @@ impl Announcer {
                 stores.fresh.take(&uid);
                 stores.polls.take(&uid);
                 self.stores.adoptions.forget(&uid);
+                self.stores.intents.forget(&uid);
                 if let Ok(token) = &token.0 {
                     self.claimants(at, &token.namespace().unwrap_or_default(), crate::lifecycle::secret::name(token))
                         .await;
@@ -256,6 +258,7 @@ impl Announcer {
                 stores.fresh.clear();
                 stores.polls.clear();
                 self.stores.adoptions.clear();
+                self.stores.intents.clear();
                 self.all_tokens(at).await;
                 self.all_issuers().await;
             }

@@ -108,10 +108,14 @@ fn names() -> Vec<(&'static str, String)> {
     MANY.into_iter().flat_map(of).collect()
 }
 
-/// A token that is at rest, after at least one rotation.
+/// The last request for a rotation.
+const LAST: &str = "2";
+
+/// A token that is at rest, and made after the last request.
 fn is_done(token: &ApiToken) -> bool {
     let at_rest = status(token).pending.is_none() && status(token).previous.is_empty();
-    at_rest && rotations(token) >= 1 && is_true(token, ConditionType::Ready)
+    let answered = status(token).last_rotation_request.as_deref() == Some(LAST);
+    at_rest && answered && is_true(token, ConditionType::Ready)
 }
 
 async fn not_done(vendors: &Vendors) -> Vec<ApiToken> {
@@ -129,7 +133,7 @@ async fn end_clean(vendors: &Vendors) {
         if left.is_empty() && whole {
             return;
         }
-        assert!(Instant::now() < end, "not clean in time: {}", what_is_left(vendors, &left));
+        assert!(Instant::now() < end, "not clean in time: {}", what_is_left(vendors, &left).await);
         vendors.clock.advance(SignedDuration::from_secs(15));
         for vendor in VENDORS {
             vendors.nudge_issuer(vendor).await;
@@ -178,7 +182,9 @@ async fn two_hundred_tokens_end_clean_through_outages_limits_lost_answers_and_cr
         }
     }
     vendors.heal();
-    stream::iter(&all).for_each_concurrent(8, |(_, name)| team.request(name, "2")).await;
+    stream::iter(&all)
+        .for_each_concurrent(8, |(_, name)| team.request(name, LAST))
+        .await;
     end_clean(&vendors).await;
     for (vendor, name) in &all {
         let value = team.value(name, "token").await;
@@ -194,11 +200,17 @@ async fn two_hundred_tokens_end_clean_through_outages_limits_lost_answers_and_cr
     vendors.stop().await;
 }
 
-fn what_is_left(vendors: &Vendors, left: &[ApiToken]) -> String {
+async fn what_is_left(vendors: &Vendors, left: &[ApiToken]) -> String {
     let first: Vec<String> = left.iter().take(3).map(|token| format!("{:?}", status(token))).collect();
     let counts: Vec<_> = MANY
         .iter()
         .map(|(vendor, count)| (vendor, count, vendors.values(vendor).len()))
         .collect();
-    format!("{counts:?}, {} not done: {first:#?}", left.len())
+    let issuers = vendors.team.api::<TokenIssuer>().list(&Default::default()).await.unwrap();
+    let ledgers: Vec<_> = issuers
+        .items
+        .iter()
+        .map(|issuer| issuer.status.as_ref().map(|status| status.orphans.len()))
+        .collect();
+    format!("{counts:?}, ledgers of {ledgers:?}, {} not done: {first:#?}", left.len())
 }

@@ -1,4 +1,5 @@
-//! Which ApiToken takes a token over: of several that ask at once, one.
+//! Which ApiToken has what only one can have: of several that ask at once, the first. So it is with a token that
+//! is taken over, and with the one open intent of an issuer whose tokens have no names.
 //!
 //! The stores show what is recorded; this remembers what is about to be.
 
@@ -11,10 +12,9 @@ use kube::ResourceExt;
 
 use crate::api::ApiToken;
 
-/// Who asked first, by the hash of a value or the id of a token. At most one entry for each ApiToken
-/// that takes one over.
+/// Who asked first, by what was asked for. At most one entry for each ApiToken that asks.
 #[derive(Default)]
-pub struct Adoptions {
+pub struct FirstCome {
     first: Mutex<HashMap<String, First>>,
 }
 
@@ -23,8 +23,8 @@ struct First {
     name: String,
 }
 
-impl Adoptions {
-    /// Asks for a token; the name of another ApiToken that asked before.
+impl FirstCome {
+    /// Asks for it; the name of another ApiToken that asked before.
     pub fn ask(&self, what: &str, token: &ApiToken) -> Option<String> {
         let uid = token.uid().unwrap_or_default();
         let mut asked = self.lock();
@@ -40,7 +40,7 @@ impl Adoptions {
         self.lock().clear();
     }
 
-    /// The ApiToken is gone.
+    /// The ApiToken is gone, or needs it no more.
     pub fn forget(&self, uid: &str) {
         self.lock().retain(|_, first| first.uid != uid);
     }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_first_that_asks_has_it_until_it_is_gone() {
-        let adoptions = Adoptions::default();
+        let adoptions = FirstCome::default();
         assert_eq!(adoptions.ask("hash", &token("a")), None);
         assert_eq!(adoptions.ask("hash", &token("b")), Some("shop/a".into()));
         assert_eq!(adoptions.ask("hash", &token("a")), None, "again");
