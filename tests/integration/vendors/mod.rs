@@ -100,6 +100,8 @@ async fn a_token_of_each_vendor_lives_from_issue_to_deletion() {
 
 /// Tokens at each vendor; Wavefront has room for 20 in an account, and one of them is somebody else's.
 const MANY: [(&str, usize); 4] = [("mailtrap", 62), ("prefactor", 62), ("softwareone", 62), ("wavefront", 14)];
+/// Calls for one token that is made and replaced twice, each time with a list before it and an end after it, and what goes wrong.
+const MOST_CALLS: usize = 60;
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(30);
 
@@ -194,6 +196,7 @@ async fn two_hundred_tokens_end_clean_through_outages_limits_lost_answers_and_cr
         let issuer = team.api::<TokenIssuer>().get(vendor).await.unwrap();
         let calls = vendors.calls(vendor);
         println!("{vendor}: {count} tokens, {calls} calls, {} a token", calls / count);
+        assert!(calls <= MOST_CALLS * count, "{vendor}: {calls} calls for {count} tokens");
         let orphans = issuer.status.unwrap_or_default().orphans;
         assert!(orphans.is_empty(), "{vendor}: {orphans:?}");
     }
