@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, ResourceExt,
@@ -10,7 +11,7 @@ use kube::{
 };
 
 use super::{
-    calls::{CallError, call, post_params},
+    calls::{CallError, call, each_in_pages, post_params},
     connections::IssuerId,
     context::Context,
 };
@@ -156,15 +157,9 @@ fn entries(maps: &[ConfigMap]) -> impl Iterator<Item = Orphan> {
 
 async fn maps_with(api: &Api<ConfigMap>, labels: &str) -> Result<Vec<ConfigMap>, CallError> {
     let mut maps = Vec::new();
-    let mut list = ListParams::default().labels(labels).limit(PAGE);
-    loop {
-        let page = call(api.list(&list)).await?;
-        maps.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => list = list.continue_token(&token),
-            None => return Ok(maps),
-        }
-    }
+    let list = ListParams::default().labels(labels).limit(PAGE);
+    each_in_pages(list, |list| async move { api.list(&list).await }.boxed(), |map| maps.push(map)).await?;
+    Ok(maps)
 }
 
 fn len(map: &ConfigMap) -> usize {

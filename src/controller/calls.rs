@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kube::api::PostParams;
+use futures::future::BoxFuture;
+use kube::api::{ListParams, ObjectList, PostParams};
 use tokio::time::timeout;
 
 use crate::api::names;
@@ -35,6 +36,25 @@ pub fn post_params() -> PostParams {
     PostParams {
         field_manager: Some(names::MANAGER.to_owned()),
         ..Default::default()
+    }
+}
+
+/// Shows each object of a list, page by page.
+///
+/// # Errors
+/// Where the API server refuses a page or does not answer.
+pub async fn each_in_pages<'a, K: Clone>(
+    mut list: ListParams,
+    page: impl Fn(ListParams) -> BoxFuture<'a, kube::Result<ObjectList<K>>>,
+    mut see: impl FnMut(K),
+) -> Result<(), CallError> {
+    loop {
+        let found = call(page(list.clone())).await?;
+        found.items.into_iter().for_each(&mut see);
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => list = list.continue_token(&token),
+            None => return Ok(()),
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Context {
 impl Context {
     /// Lets go what belongs to issuers that are gone.
     pub fn forget_former_issuers(&self) {
-        let ids = self.stores.issuer_ids();
+        let ids = self.stores.issuer_ids(&self.settings.namespace);
         self.connections.keep_only(&ids);
         self.lists.keep_only(&ids);
         self.credentials.keep_only(&self.stores.credentials(&self.settings.namespace));

@@ -25,7 +25,7 @@ use super::{
     retries::Retries,
 };
 use crate::{
-    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, TokenIssuer, issuer::AllowedNamespaces, names},
+    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
     issuers::IssuedToken,
     lifecycle::{IssuerProblem, marker, secret, sweep::Holdings},
 };
@@ -259,15 +259,19 @@ impl Stores {
         holdings
     }
 
-    /// Every issuer with its spec, and whether it has our finalizer.
-    fn issuers(&self) -> Vec<(IssuerId, IssuerSpec, bool)> {
+    /// Every issuer, the Secret with its credential, and whether it has our finalizer. `own_namespace` is the operator's.
+    fn issuers(&self, own_namespace: &str) -> Vec<(IssuerId, Option<Key>, bool)> {
         let cluster = self.cluster_issuers.state().into_iter().filter_map(|issuer| {
             let read = issuer.0.as_ref().ok()?;
-            Some((id_of(IssuerKind::ClusterTokenIssuer, read), read.spec.common.clone(), is_held(read)))
+            let id = id_of(IssuerKind::ClusterTokenIssuer, read);
+            let credential = id.credential(&read.spec.common, own_namespace);
+            Some((id, credential, is_held(read)))
         });
         let namespaced = self.scopes.iter().flat_map(|stores| stores.issuers.state()).filter_map(|issuer| {
             let read = issuer.0.as_ref().ok()?;
-            Some((id_of(IssuerKind::TokenIssuer, read), read.spec.common.clone(), is_held(read)))
+            let id = id_of(IssuerKind::TokenIssuer, read);
+            let credential = id.credential(&read.spec.common, own_namespace);
+            Some((id, credential, is_held(read)))
         });
         cluster.chain(namespaced).collect()
     }
@@ -275,32 +279,33 @@ impl Stores {
     /// Names of the Secrets that other issuers may need, of those that lie where this one's credential does.
     pub fn credentials_of_others(&self, id: &IssuerId, own_namespace: &str) -> BTreeSet<String> {
         let here = id.credential_namespace(own_namespace);
-        let others = self.issuers().into_iter().filter(|(other, _, held)| *held && other != id);
-        let there = others.filter(|(other, ..)| other.credential_namespace(own_namespace) == here);
-        there
-            .filter_map(|(_, spec, _)| Some(spec.credentials_ref()?.name.clone()))
+        let others = self
+            .issuers(own_namespace)
+            .into_iter()
+            .filter(|(other, _, held)| *held && other != id);
+        let credentials = others.filter_map(|(_, credential, _)| credential);
+        credentials
+            .filter(|(namespace, _)| namespace == here)
+            .map(|(_, name)| name)
             .collect()
     }
 
     /// The Secrets that issuers name.
     pub fn credentials(&self, own_namespace: &str) -> BTreeSet<Key> {
-        let keys = self
-            .issuers()
-            .into_iter()
-            .filter_map(|(id, spec, _)| id.credential(&spec, own_namespace));
-        keys.collect()
+        let issuers = self.issuers(own_namespace).into_iter();
+        issuers.filter_map(|(_, credential, _)| credential).collect()
     }
 
     /// The issuers that name that Secret.
     pub fn issuers_with(&self, credential: &Key, own_namespace: &str) -> Vec<IssuerId> {
-        let issuers = self.issuers().into_iter();
-        let naming = issuers.filter(|(id, spec, _)| id.credential(spec, own_namespace).as_ref() == Some(credential));
+        let issuers = self.issuers(own_namespace).into_iter();
+        let naming = issuers.filter(|(_, named, _)| named.as_ref() == Some(credential));
         naming.map(|(id, ..)| id).collect()
     }
 
     /// All issuers.
-    pub fn issuer_ids(&self) -> HashSet<IssuerId> {
-        self.issuers().into_iter().map(|(id, ..)| id).collect()
+    pub fn issuer_ids(&self, own_namespace: &str) -> HashSet<IssuerId> {
+        self.issuers(own_namespace).into_iter().map(|(id, ..)| id).collect()
     }
 
     /// Whether another ApiToken has an open intent at this issuer.

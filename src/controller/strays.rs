@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt, api::ListParams, core::PartialObjectMeta};
 use tracing::warn;
 
 use super::{
     book,
-    calls::{CallError, call},
+    calls::{CallError, call, each_in_pages},
     context::Context,
     issuers::Issuer,
 };
@@ -64,38 +65,23 @@ async fn accounted_for(context: &Context) -> Result<(BTreeSet<String>, BTreeSet<
 
 /// The ids in the ledgers that stand in the statuses of all issuers of a kind.
 async fn written_down<K: Issuer>(context: &Context) -> Result<Vec<String>, CallError> {
-    let api: Api<K> = Api::all(context.client.clone());
-    let mut list = ListParams::default().limit(ISSUERS);
+    let api: &Api<K> = &Api::all(context.client.clone());
+    let list = ListParams::default().limit(ISSUERS);
     let mut ids = Vec::new();
-    loop {
-        let page = call(api.list(&list)).await?;
-        let orphans = page
-            .items
-            .iter()
-            .filter_map(|issuer| issuer.status())
-            .flat_map(|status| &status.orphans);
+    let see = |issuer: K| {
+        let orphans = issuer.status().into_iter().flat_map(|status| &status.orphans);
         ids.extend(orphans.map(|orphan| orphan.id.clone()));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => list = list.continue_token(&token),
-            None => return Ok(ids),
-        }
-    }
+    };
+    each_in_pages(list, |list| async move { api.list(&list).await }.boxed(), see).await?;
+    Ok(ids)
 }
 
-/// Metadata only, page by page.
-async fn each<K>(api: &Api<K>, list: ListParams, mut see: impl FnMut(PartialObjectMeta<K>)) -> Result<(), CallError>
+/// Metadata only.
+async fn each<K>(api: &Api<K>, list: ListParams, see: impl FnMut(PartialObjectMeta<K>)) -> Result<(), CallError>
 where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync,
 {
-    let mut list = list.limit(PAGE);
-    loop {
-        let page = call(api.list_metadata(&list)).await?;
-        page.items.into_iter().for_each(&mut see);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => list = list.continue_token(&token),
-            None => return Ok(()),
-        }
-    }
+    each_in_pages(list.limit(PAGE), |list| async move { api.list_metadata(&list).await }.boxed(), see).await
 }
 
 /// Whether the ApiToken of that name has the token, or is to have it. So too where nobody can tell.
