@@ -1,13 +1,14 @@
 //! The command line. Every flag has an environment variable `APITOKEN_<FLAG>`.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use apitoken_operator::{
     api::Duration,
     controller::Settings,
     operations::telemetry::{LogFormat, LogLevel},
+    verifier::{self, tls},
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A Kubernetes operator for API tokens.
 #[derive(Parser)]
@@ -23,6 +24,8 @@ pub struct Arguments {
 pub enum Command {
     /// Issue the declared tokens and keep them as declared.
     Controller(Box<ControllerArguments>),
+    /// Answer whether presented tokens of built-in issuers work.
+    Verifier(Box<VerifierArguments>),
     /// Print the custom resource definitions as YAML.
     Crds,
     /// Print the version.
@@ -73,8 +76,64 @@ pub struct ControllerArguments {
     pub log: LogArguments,
 }
 
-/// Flags of every command that runs for long.
+/// Flags of `verifier`.
 #[derive(Args)]
+pub struct VerifierArguments {
+    /// Where /authorize and /introspect are served.
+    #[arg(long, env = "APITOKEN_ADDRESS", default_value = "127.0.0.1:8090")]
+    pub address: SocketAddr,
+    /// Where Envoy's external authorization over gRPC is served. Default: nowhere.
+    #[arg(long, env = "APITOKEN_GRPC_ADDRESS")]
+    pub grpc_address: Option<SocketAddr>,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "APITOKEN_ADMIN_ADDRESS", default_value = "127.0.0.1:8081")]
+    pub admin_address: SocketAddr,
+    /// File with the certificate chain in PEM, for TLS on both addresses; read again when it changes. Default: no TLS.
+    #[arg(long, env = "APITOKEN_TLS_CERTIFICATE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// File with the certificate's key in PEM.
+    #[arg(long, env = "APITOKEN_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// How callers of /introspect prove themselves.
+    #[arg(long, env = "APITOKEN_INTROSPECTION_AUTH", value_enum, default_value = "kubernetes")]
+    pub introspection_auth: IntrospectionAuth,
+    /// The audience of the ServiceAccount tokens by which they do.
+    #[arg(long, env = "APITOKEN_INTROSPECTION_AUDIENCE", default_value = "apitoken.dev")]
+    pub introspection_audience: String,
+    /// Turn every token away after so long without a word from the API server, such as 5m. Default: never.
+    #[arg(long, env = "APITOKEN_DENY_WHEN_STALE", value_parser = duration)]
+    pub deny_when_stale: Option<Duration>,
+    /// Whether status.token.lastUsedAt is written.
+    #[arg(long, env = "APITOKEN_LAST_USE", value_enum, default_value = "record")]
+    pub last_use: LastUse,
+    /// Namespace to watch; repeat for more, separate by commas in the environment. Default: all.
+    #[arg(long, env = "APITOKEN_WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+/// How callers of introspection prove themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IntrospectionAuth {
+    /// By a ServiceAccount token, and the right to create introspections.apitoken.dev.
+    Kubernetes,
+    /// Not at all: for a network in which everybody may ask.
+    None,
+}
+
+/// What becomes of the knowledge when tokens were used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LastUse {
+    /// It is written to the status.
+    Record,
+    /// Nothing.
+    Off,
+}
+
+/// Flags of every command that runs for long.
+#[derive(Args, Clone, Copy)]
 pub struct LogArguments {
     /// How log lines look.
     #[arg(long, env = "APITOKEN_LOG_FORMAT", value_enum, default_value = "text")]
@@ -88,7 +147,7 @@ impl ControllerArguments {
     /// The settings of the controller.
     pub fn settings(&self) -> Settings {
         Settings {
-            watch_namespaces: self.watched(),
+            watch_namespaces: each_once(&self.watch_namespace),
             concurrency: self.concurrency,
             propagation_delay: self.propagation_delay.as_signed(),
             poll_interval: self.poll_interval.as_signed(),
@@ -102,12 +161,33 @@ impl ControllerArguments {
             instance: instance(),
         }
     }
+}
 
-    /// Each namespace once: two controllers on one namespace would work against each other.
-    fn watched(&self) -> Vec<String> {
-        let named = self.watch_namespace.iter().filter(|namespace| !namespace.is_empty());
-        named.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+impl VerifierArguments {
+    /// The settings of the verifier.
+    pub fn settings(&self) -> verifier::Settings {
+        let audience = Some(self.introspection_audience.clone());
+        verifier::Settings {
+            watch_namespaces: each_once(&self.watch_namespace),
+            introspection_audience: audience.filter(|_| self.introspection_auth == IntrospectionAuth::Kubernetes),
+            deny_when_stale: self.deny_when_stale.as_ref().map(|longest| longest.as_signed().unsigned_abs()),
+            records_uses: self.last_use == LastUse::Record,
+        }
     }
+
+    /// The files of the certificate, where there is one.
+    pub fn certificate(&self) -> Option<tls::Files> {
+        Some(tls::Files {
+            certificate: self.tls_certificate.clone()?,
+            key: self.tls_key.clone()?,
+        })
+    }
+}
+
+/// Each namespace once: two controllers on one namespace would work against each other.
+fn each_once(namespaces: &[String]) -> Vec<String> {
+    let named = namespaces.iter().filter(|namespace| !namespace.is_empty());
+    named.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 /// The Pod's name, or the host's: tells the replicas apart.

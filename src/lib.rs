@@ -17,6 +17,7 @@
 //! - [`lifecycle`]: the one place that decides. Pure: no client, no HTTP, no clock.
 //! - [`issuers`]: who makes tokens, the built-in issuer and four vendors. Knows nothing of Kubernetes.
 //! - [`controller`]: gathers what is to be decided on and executes what was decided.
+//! - [`verifier`]: answers whether a presented token works.
 //! - [`operations`]: settings, logs, metrics, probes.
 
 pub mod api;
@@ -25,3 +26,4 @@ pub mod issuers;
 pub mod lifecycle;
 pub mod operations;
 pub mod token_value;
+pub mod verifier;

@@ -2,14 +2,20 @@
 
 mod arguments;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use apitoken_operator::{
     api::crds,
     controller::{self, Foundations, Handles, clock::SystemClock},
     issuers::KnownIssuers,
-    operations::{connection, metrics::Metrics, server, telemetry},
+    operations::{
+        connection,
+        metrics::Metrics,
+        server::{self, Program},
+        telemetry,
+    },
+    verifier::{self, tls::Certificate},
 };
 use clap::{Parser, error::ErrorKind};
 use tokio::{
@@ -20,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::arguments::{Arguments, Command, ControllerArguments};
+use self::arguments::{Arguments, Command, ControllerArguments, LogArguments, VerifierArguments};
 
 /// How long running passes may go on after the signal to end.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -53,7 +59,8 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Controller(arguments) => run_controller(*arguments),
+        Command::Controller(arguments) => block_on(arguments.log, control(*arguments)),
+        Command::Verifier(arguments) => block_on(arguments.log, verify(*arguments)),
         Command::Crds => {
             print!("{}", crds::yaml()?);
             Ok(())
@@ -65,13 +72,13 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
-    telemetry::init(arguments.log.log_format, arguments.log.log_level);
+fn block_on(log: LogArguments, program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    telemetry::init(log.log_format, log.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| anyhow!("could not start: {error}"))?;
-    let result = runtime.block_on(control(arguments));
+    let result = runtime.block_on(program);
     // What did not end by now is cut off: every step is safe to be cut at.
     runtime.shutdown_background();
     result
@@ -80,15 +87,11 @@ fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
 async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let drained = end_on_signal(shutdown.clone())?;
-    let (ready, is_ready) = watch::channel(false);
-    let metrics = Arc::new(Metrics::default());
-    let listener = server::bind(arguments.admin_address).await?;
-    let shown = server::Shown {
-        ready: is_ready,
-        metrics: metrics.clone(),
+    let handles = Handles {
+        ready: watch::Sender::new(false),
+        metrics: Arc::new(Metrics::default()),
     };
-    info!(address = %listener.local_addr()?, "serving probes and metrics");
-    tokio::spawn(server::serve(listener, shown, shutdown.clone()));
+    show(arguments.admin_address, Arc::new(handles.clone()), shutdown.clone()).await?;
 
     let client = connection::connect().await?;
     info!(
@@ -96,7 +99,6 @@ async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
         namespace = arguments.namespace,
         "controller starts"
     );
-    let handles = Handles { ready, metrics };
     let foundations = Foundations {
         client,
         clock: Arc::new(SystemClock),
@@ -107,6 +109,41 @@ async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
         () = drained => warn!("passes did not end in time and are cut off"),
     }
     info!("controller ends");
+    Ok(())
+}
+
+async fn verify(arguments: VerifierArguments) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let drained = end_on_signal(shutdown.clone())?;
+    let settings = arguments.settings();
+    let certificate = arguments.certificate().map(Certificate::read).transpose()?;
+    let grpc = match arguments.grpc_address {
+        Some(address) => Some(server::bind(address).await?),
+        None => None,
+    };
+    let sockets = verifier::Sockets {
+        http: server::bind(arguments.address).await?,
+        grpc,
+        certificate,
+    };
+    let verifier = verifier::verifier(&settings, Arc::new(SystemClock));
+    show(arguments.admin_address, verifier.clone(), shutdown.clone()).await?;
+
+    let client = connection::connect().await?;
+    info!(version = env!("CARGO_PKG_VERSION"), "verifier starts");
+    tokio::select! {
+        result = verifier::run(verifier, client, settings, sockets, shutdown) => result?,
+        () = drained => warn!("connections did not end in time and are cut off"),
+    }
+    info!("verifier ends");
+    Ok(())
+}
+
+/// Serves probes and metrics from now on, before anything else can go wrong.
+async fn show(address: SocketAddr, program: Arc<dyn Program>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = server::bind(address).await?;
+    info!(address = %listener.local_addr()?, "serving probes and metrics");
+    tokio::spawn(server::serve(listener, program, shutdown));
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod crds;
 pub mod duration;
 pub mod issuer;
+mod issuer_id;
 pub mod names;
 mod rules;
 mod schema;
@@ -19,6 +20,7 @@ pub use duration::Duration;
 pub use issuer::{
     ClusterTokenIssuer, ClusterTokenIssuerSpec, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, TokenIssuerSpec,
 };
+pub use issuer_id::{IssuerId, IssuerIdError};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "apitoken.dev";

@@ -12,11 +12,10 @@ use kube::{
 
 use super::{
     calls::{CallError, call, each_in_pages, post_params},
-    connections::IssuerId,
     context::Context,
 };
 use crate::{
-    api::{issuer::Orphan, names},
+    api::{IssuerId, issuer::Orphan, names},
     token_value,
 };
 

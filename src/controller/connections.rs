@@ -12,32 +12,11 @@ use super::{
     recent::Key,
 };
 use crate::{
-    api::{IssuerKind, IssuerRef, IssuerSpec},
+    api::{IssuerId, IssuerKind, IssuerSpec},
     issuers::{Access, Issuer, IssuerError, Reach, observing::Observing},
 };
 
-/// Which issuer: a ClusterTokenIssuer has no namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IssuerId {
-    /// Kind and name.
-    pub reference: IssuerRef,
-    /// Its namespace; empty for a ClusterTokenIssuer.
-    pub namespace: String,
-}
-
 impl IssuerId {
-    /// The issuer of that reference, seen from a namespace.
-    pub fn new(reference: &IssuerRef, namespace: &str) -> Self {
-        let namespace = match reference.kind {
-            IssuerKind::TokenIssuer => namespace,
-            IssuerKind::ClusterTokenIssuer => "",
-        };
-        Self {
-            reference: reference.clone(),
-            namespace: namespace.to_owned(),
-        }
-    }
-
     /// The Secret with its credential; nothing where it needs none. `own_namespace` is the operator's.
     pub fn credential(&self, spec: &IssuerSpec, own_namespace: &str) -> Option<Key> {
         let name = spec.credentials_ref()?.name.clone();

@@ -4,9 +4,9 @@ use kube::ResourceExt;
 use rand::rngs::SysRng;
 use tracing::{debug, warn};
 
-use super::{connections::IssuerId, context::ScopedContext, gather, issuer_calls, ledger, tokens::PassError, writes};
+use super::{context::ScopedContext, gather, issuer_calls, ledger, tokens::PassError, writes};
 use crate::{
-    api::ApiTokenStatus,
+    api::{ApiTokenStatus, IssuerId},
     issuers::{IssuedToken, builtin},
     lifecycle::{Failure, Observed, Step, secret, token_id},
     operations::metrics::Outcome,

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use kube::ResourceExt;
 
 use super::{
-    connections::{self, IssuerId},
+    connections,
     context::ScopedContext,
     issuer_calls::timeout,
     secrets::{SecretAccess, SecretError},
 };
 use crate::{
     api::{
-        ApiToken, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus,
+        ApiToken, IssuerId, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus,
         conditions::{self, ConditionType},
         issuer::SecretKeyRef,
         names,

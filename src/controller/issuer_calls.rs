@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time;
 
-use super::{connections::IssuerId, context::ScopedContext, execute::Stopped, tokens::PassError, writes};
+use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
 use crate::{
-    api::IssuerSpec,
+    api::{IssuerId, IssuerSpec},
     issuers::{DEFAULT_TIMEOUT, Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
     lifecycle::{Failure, Observed, Step, TIME_TO_CALL, is_only_a_poll, schedule, secret, shown_as_recorded},
 };

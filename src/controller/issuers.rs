@@ -23,7 +23,7 @@ use super::{
     book::Book,
     by_uid::ByUid,
     calls::{CallError, call, post_params},
-    connections::{self, IssuerId},
+    connections,
     context::Context,
     issuer_calls::{in_time, timeout},
     recent::{Key, Recent, key},
@@ -33,7 +33,7 @@ use super::{
     watches::Queue,
 };
 use crate::{
-    api::{ClusterTokenIssuer, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, issuer::Orphan, names},
+    api::{ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, issuer::Orphan, names},
     issuers::{self, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
     lifecycle::{
         issuer::{Credential, Facts, IssuerPlan, IssuerStep, Look, ObservedIssuerObject, decide},

@@ -5,13 +5,12 @@ use kube::{Api, ResourceExt};
 use super::{
     book::Book,
     calls::{CallError, call, post_params},
-    connections::IssuerId,
     context::ScopedContext,
     execute::Stopped,
     issuers::Issuer,
 };
 use crate::{
-    api::{ClusterTokenIssuer, IssuerKind, TokenIssuer, bounds, issuer},
+    api::{ClusterTokenIssuer, IssuerId, IssuerKind, TokenIssuer, bounds, issuer},
     lifecycle::{Failure, FailureKind, Observed, Orphan, issuer::entry, secret},
 };
 

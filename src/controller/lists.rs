@@ -11,8 +11,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::connections::IssuerId;
-use crate::issuers::{IssuerError, ListedToken};
+use crate::{
+    api::IssuerId,
+    issuers::{IssuerError, ListedToken},
+};
 
 /// A list may be so much older than the look that it serves, as a share of the time between two looks.
 const AGE_SHARE: i32 = 10;

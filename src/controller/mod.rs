@@ -32,7 +32,7 @@ mod tokens;
 mod watches;
 mod writes;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use futures::future::{BoxFuture, join_all, select_all};
 use kube::{Api, Client, api::ListParams};
@@ -53,7 +53,7 @@ use self::{
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, TokenIssuer},
     lifecycle::schedule,
-    operations::metrics::Metrics,
+    operations::{metrics::Metrics, server::Program},
 };
 
 /// Why the controller did not run.
@@ -85,11 +85,22 @@ pub enum RunError {
 }
 
 /// What the program shows of a controller that runs.
+#[derive(Clone)]
 pub struct Handles {
     /// Becomes true once every watch has listed.
     pub ready: watch::Sender<bool>,
     /// Counts what is done, and gets the stores to count tokens in.
     pub metrics: Arc<Metrics>,
+}
+
+impl Program for Handles {
+    fn not_ready(&self) -> Option<&'static str> {
+        (!*self.ready.borrow()).then_some("the watches have not listed yet")
+    }
+
+    fn metrics(&self) -> Result<String, fmt::Error> {
+        self.metrics.encode()
+    }
 }
 
 /// Runs the controllers until `shutdown`.

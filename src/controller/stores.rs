@@ -19,13 +19,12 @@ use kube::{
 use super::{
     by_uid::ByUid,
     claims::{Claims, claimant},
-    connections::IssuerId,
     first_come::FirstCome,
     recent::{Key, Recent},
     retries::Retries,
 };
 use crate::{
-    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
+    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
     issuers::IssuedToken,
     lifecycle::{IssuerProblem, marker, secret, sweep::Holdings},
 };
@@ -62,7 +61,8 @@ impl Scope {
         }
     }
 
-    fn covers(&self, namespace: &str) -> bool {
+    /// Whether a namespace is in this scope.
+    pub fn covers(&self, namespace: &str) -> bool {
         match self {
             Self::All => true,
             Self::Namespace(watched) => watched == namespace,

@@ -126,7 +126,8 @@ impl Metrics {
     }
 }
 
-fn build_info() -> Info<[(&'static str, &'static str); 1]> {
+/// The version of the program, for the metric `build_info`.
+pub fn build_info() -> Info<[(&'static str, &'static str); 1]> {
     Info::new([("version", env!("CARGO_PKG_VERSION"))])
 }
 

@@ -1,6 +1,6 @@
 //! Probes and metrics over HTTP, for the cluster's own eyes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -9,21 +9,22 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-use super::metrics::Metrics;
 
 /// The content type of the OpenMetrics text format.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What is shown.
-#[derive(Clone)]
-pub struct Shown {
-    /// Whether every watch has listed.
-    pub ready: watch::Receiver<bool>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
+/// What is shown of a program.
+pub trait Program: Send + Sync + 'static {
+    /// Why it is not ready; nothing where it is.
+    fn not_ready(&self) -> Option<&'static str>;
+
+    /// What it counts, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Where the text can't be written, which memory alone can cause.
+    fn metrics(&self) -> Result<String, fmt::Error>;
 }
 
 /// The address can't be listened on.
@@ -46,27 +47,26 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 ///
 /// # Errors
 /// Where the socket fails.
-pub async fn serve(listener: TcpListener, shown: Shown, shutdown: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, program: Arc<dyn Program>, shutdown: CancellationToken) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(shown);
+        .with_state(program);
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
 }
 
-async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
-    if *shown.ready.borrow() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the watches have not listed yet\n")
+async fn readyz(State(program): State<Arc<dyn Program>>) -> impl IntoResponse {
+    match program.not_ready() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
-async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
-    match shown.metrics.encode() {
+async fn metrics(State(program): State<Arc<dyn Program>>) -> impl IntoResponse {
+    match program.metrics() {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

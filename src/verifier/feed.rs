@@ -1,0 +1,209 @@
+//! What the watches tell, taken into the index.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, PartialObjectMeta},
+};
+use tracing::warn;
+
+use super::{
+    Verifier,
+    catalogue::{self, Catalogue},
+    follow::{Ear, News, follow},
+    record::Record,
+};
+use crate::{
+    api::{ApiToken, ClusterTokenIssuer, IssuerId, IssuerKind, TokenIssuer},
+    controller::stores::Scope,
+};
+
+/// How many watches there are beside the two of each scope.
+const UNSCOPED: usize = 2;
+
+/// How many watches the scopes need.
+pub fn watches(scopes: &[Scope]) -> usize {
+    UNSCOPED + 2 * scopes.len()
+}
+
+/// Keeps the index up to date for ever.
+pub async fn run(verifier: &Verifier, client: &Client, scopes: &[Scope]) {
+    let feed = Feed {
+        verifier,
+        catalogue: Mutex::default(),
+    };
+    let ear = |watch| Ear {
+        freshness: &verifier.freshness,
+        watch,
+    };
+    let mut watches: Vec<BoxFuture<'_, ()>> = vec![
+        follow(Api::all(client.clone()), ear(0), feed.namespaces()).boxed(),
+        follow(Api::all(client.clone()), ear(1), feed.cluster_issuers()).boxed(),
+    ];
+    for (at, scope) in scopes.iter().enumerate() {
+        let first = UNSCOPED + 2 * at;
+        watches.push(follow(scope.api(client), ear(first), feed.issuers(scope)).boxed());
+        watches.push(follow(scope.api(client), ear(first + 1), feed.tokens(scope)).boxed());
+    }
+    join_all(watches).await;
+}
+
+struct Feed<'a> {
+    verifier: &'a Verifier,
+    catalogue: Mutex<Catalogue>,
+}
+
+impl Feed<'_> {
+    fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
+        self.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, catalogue: &Catalogue) {
+        let (rules, default) = catalogue.rules();
+        self.verifier.index_mut().set_issuers(rules, default);
+    }
+
+    fn namespaces(&self) -> impl FnMut(News<PartialObjectMeta<Namespace>>) + Send {
+        let mut listing = None;
+        move |news| {
+            let mut catalogue = self.catalogue();
+            let matters = match news {
+                News::ListBegins => {
+                    listing = Some(HashSet::new());
+                    false
+                }
+                News::Put(namespace) => {
+                    if let Some(listed) = &mut listing {
+                        listed.insert(namespace.name_any());
+                    }
+                    catalogue.put_namespace(namespace)
+                }
+                News::Gone(namespace) => catalogue.remove_namespace(&namespace.name_any()),
+                News::Listed => {
+                    let listed = listing.take().unwrap_or_default();
+                    catalogue.keep_namespaces(|name| listed.contains(name));
+                    true
+                }
+            };
+            if matters && listing.is_none() {
+                self.publish(&catalogue);
+            }
+        }
+    }
+
+    fn cluster_issuers(&self) -> impl FnMut(News<DeserializeGuard<ClusterTokenIssuer>>) + Send {
+        self.any_issuers(
+            IssuerKind::ClusterTokenIssuer,
+            |_| true,
+            |issuer| catalogue::cluster_issuer(&issuer.name_any()),
+            |catalogue, issuer| catalogue.put_cluster_issuer(issuer),
+        )
+    }
+
+    fn issuers(&self, scope: &Scope) -> impl FnMut(News<DeserializeGuard<TokenIssuer>>) + Send {
+        let scope = scope.clone();
+        self.any_issuers(
+            IssuerKind::TokenIssuer,
+            move |id| scope.covers(&id.namespace),
+            |issuer| catalogue::issuer_of(&issuer.namespace().unwrap_or_default(), &issuer.name_any()),
+            |catalogue, issuer| catalogue.put_issuer(issuer),
+        )
+    }
+
+    /// `covered` tells which issuers this watch speaks of.
+    fn any_issuers<K>(
+        &self,
+        kind: IssuerKind,
+        covered: impl Fn(&IssuerId) -> bool + Send,
+        id: fn(&DeserializeGuard<K>) -> IssuerId,
+        put: fn(&mut Catalogue, &K),
+    ) -> impl FnMut(News<DeserializeGuard<K>>) + Send
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let mut listing = None;
+        move |news| {
+            let mut catalogue = self.catalogue();
+            match news {
+                News::ListBegins => listing = Some(HashSet::new()),
+                News::Put(issuer) => {
+                    let id = id(&issuer);
+                    match &issuer.0 {
+                        Ok(issuer) => put(&mut catalogue, issuer),
+                        Err(error) => {
+                            warn!(issuer = %id, %error, "the issuer can't be read: none of its tokens is accepted");
+                            catalogue.remove_issuer(&id);
+                        }
+                    }
+                    if let Some(listed) = &mut listing {
+                        listed.insert(id);
+                    }
+                }
+                News::Gone(issuer) => catalogue.remove_issuer(&id(&issuer)),
+                News::Listed => {
+                    let listed = listing.take().unwrap_or_default();
+                    catalogue.keep_issuers(kind, |id| listed.contains(id) || !covered(id));
+                }
+            }
+            if listing.is_none() {
+                self.publish(&catalogue);
+            }
+        }
+    }
+
+    fn tokens(&self, scope: &Scope) -> impl FnMut(News<DeserializeGuard<ApiToken>>) + Send {
+        let scope = scope.clone();
+        let mut listing = None;
+        move |news| match news {
+            News::ListBegins => listing = Some(HashSet::new()),
+            News::Put(token) => {
+                let uid: Box<str> = token.uid().unwrap_or_default().into();
+                match &token.0 {
+                    Ok(token) => self.token(&uid, token),
+                    Err(error) => {
+                        let (namespace, name) = (token.namespace().unwrap_or_default(), token.name_any());
+                        warn!(namespace, name, %error, "the ApiToken can't be read: it is not accepted");
+                        self.verifier.index_mut().remove(&uid);
+                    }
+                }
+                if let Some(listed) = &mut listing {
+                    listed.insert(uid);
+                }
+            }
+            News::Gone(token) => {
+                self.verifier.index_mut().remove(&token.uid().unwrap_or_default());
+            }
+            News::Listed => {
+                let listed = listing.take().unwrap_or_default();
+                self.verifier
+                    .index_mut()
+                    .keep(|record| listed.contains(&record.uid) || !scope.covers(&record.namespace));
+            }
+        }
+    }
+
+    fn token(&self, uid: &str, token: &ApiToken) {
+        let now = self.verifier.clock.now();
+        let took_away = match Record::of(token) {
+            Some(record) => self.verifier.index_mut().put(record, now),
+            None => self.verifier.index_mut().remove(uid).is_some(),
+        };
+        if let Some(written_at) = last_write(token).filter(|_| took_away) {
+            self.verifier.metrics.revoked(now.duration_since(written_at));
+        }
+    }
+}
+
+/// When it was last written, as the API server noted it: to the second.
+fn last_write(token: &ApiToken) -> Option<Timestamp> {
+    let metadata = &token.metadata;
+    let writes = metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
+    writes.chain(&metadata.deletion_timestamp).map(|Time(at)| *at).max()
+}
