@@ -179,8 +179,20 @@ impl ControlPlane {
 
     /// The same, by way of another server where one is given.
     pub async fn operator_by(&self, server: Option<&str>) -> Client {
-        let kubeconfig = self.operator_kubeconfig(server).await;
+        self.client_of(OPERATOR_ACCOUNT, server).await
+    }
+
+    /// A client with the identity and the rights of one of the chart's ServiceAccounts, by way of another server where one is given.
+    pub async fn client_of(&self, account: &str, server: Option<&str>) -> Client {
+        let kubeconfig = self.kubeconfig_of(account, server).await;
         Client::try_from(self.config(kubeconfig).await).unwrap()
+    }
+
+    /// Where the API server listens: `127.0.0.1:<port>`.
+    pub fn server(&self) -> String {
+        let kubeconfig = self.read_kubeconfig();
+        let server = kubeconfig.clusters[0].cluster.as_ref().unwrap().server.clone().unwrap();
+        server.trim_start_matches("https://").to_owned()
     }
 
     /// A client without any identity, for passing others' requests on.
@@ -193,10 +205,16 @@ impl ControlPlane {
         Client::try_from(self.config(kubeconfig).await).unwrap()
     }
 
-    /// The kubeconfig of the chart's ServiceAccount, by way of another server where one is given.
+    /// The kubeconfig of the operator's ServiceAccount, by way of another server where one is given.
     pub async fn operator_kubeconfig(&self, server: Option<&str>) -> Kubeconfig {
+        self.kubeconfig_of(OPERATOR_ACCOUNT, server).await
+    }
+
+    /// The kubeconfig of one of the chart's ServiceAccounts, by way of another server where one is given. One with https
+    /// is taken for a mere line to the API server.
+    pub async fn kubeconfig_of(&self, account: &str, server: Option<&str>) -> Kubeconfig {
         let mut kubeconfig = self.read_kubeconfig();
-        let token = self.operator_token().await;
+        let token = self.token_of(account).await;
         for user in &mut kubeconfig.auth_infos {
             user.auth_info = Some(AuthInfo {
                 token: Some(token.clone().into()),
@@ -206,13 +224,13 @@ impl ControlPlane {
         for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
             if let Some(server) = server {
                 cluster.server = Some(server.to_owned());
-                cluster.certificate_authority_data = None;
+                cluster.certificate_authority_data.take_if(|_| !server.starts_with("https"));
             }
         }
         kubeconfig
     }
 
-    async fn operator_token(&self) -> String {
+    async fn token_of(&self, account: &str) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, OPERATOR_NAMESPACE);
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -223,7 +241,7 @@ impl ControlPlane {
             ..Default::default()
         };
         let answer = accounts
-            .create_token_request(OPERATOR_ACCOUNT, &PostParams::default(), &request)
+            .create_token_request(account, &PostParams::default(), &request)
             .await
             .unwrap();
         answer.status.unwrap().token

@@ -5,10 +5,12 @@ pub mod clock;
 pub mod control_plane;
 pub mod history;
 pub mod issuer;
+pub mod line;
 pub mod operator;
 pub mod proxy;
 pub mod remote;
 pub mod tokens;
+pub mod verifier;
 pub mod watch;
 pub mod wire;
 

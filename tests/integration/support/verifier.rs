@@ -105,7 +105,11 @@ impl InProcess {
 
     /// Waits until a token is let through, or not.
     pub async fn until_accepts(&self, question: &str, token: &str, accepts: bool) {
-        let what = if accepts { "the token is let through" } else { "the token is turned away" };
+        let what = if accepts {
+            "the token is let through"
+        } else {
+            "the token is turned away"
+        };
         eventually(what, || async { (self.accepts(question, token).await == accepts).then_some(()) }).await;
     }
 

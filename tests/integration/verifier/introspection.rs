@@ -49,11 +49,18 @@ async fn a_service_learns_the_facts_of_a_token_that_works_and_nothing_of_others(
         (vec![("token", "no token"), ("issuer", &issuer)], "it can't be one"),
         (vec![("token", ""), ("issuer", &issuer)], "it can't be one"),
         (vec![("token", &value), ("issuer", "TokenIssuer/elsewhere/own")], "another issuer"),
-        (vec![("token", &value), ("issuer", &issuer), ("audience", "bank")], "for another service"),
+        (
+            vec![("token", &value), ("issuer", &issuer), ("audience", "bank")],
+            "for another service",
+        ),
         (vec![("token", &value), ("issuer", &issuer), ("scope", "admin")], "it lacks a scope"),
     ] {
         let (code, headers, facts) = ask(&form).await;
-        assert_eq!((code.as_u16(), &facts, &headers["cache-control"]), (200, &inactive, &"no-store".parse().unwrap()), "{why}");
+        assert_eq!(
+            (code.as_u16(), &facts, &headers["cache-control"]),
+            (200, &inactive, &"no-store".parse().unwrap()),
+            "{why}"
+        );
     }
     team.change("ci", json!({ "spec": { "state": "Suspended" } })).await;
     verifier.until_accepts(&gate.question, &value, false).await;
@@ -65,7 +72,12 @@ async fn what_is_no_introspection_is_refused_with_a_reason() {
     let gate = Gate::new("introspect-bad").await;
     let url = format!("http://{}/introspect", gate.verifier.http);
     let client = reqwest::Client::new();
-    let form = |body: &str| client.post(&url).header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
+    let form = |body: &str| {
+        client
+            .post(&url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body.to_owned())
+    };
     let too_long = format!("token={}", "a".repeat(64 * 1024));
     for (request, expected, why) in [
         (client.get(&url), 405, "another method"),
@@ -74,7 +86,11 @@ async fn what_is_no_introspection_is_refused_with_a_reason() {
         (form(""), 400, "no token"),
         (form("token=a&token=b"), 400, "two tokens"),
         (form("token=a&issuer=builtin"), 400, "no issuer"),
-        (form("token=a&issuer=ClusterTokenIssuer/a&issuer=ClusterTokenIssuer/b"), 400, "two issuers"),
+        (
+            form("token=a&issuer=ClusterTokenIssuer/a&issuer=ClusterTokenIssuer/b"),
+            400,
+            "two issuers",
+        ),
         (form(&too_long), 400, "too long"),
     ] {
         let response = request.send().await.unwrap();
@@ -87,7 +103,10 @@ async fn what_is_no_introspection_is_refused_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_has_the_right_may_introspect_and_only_by_a_token_for_the_verifier() {
-    let gate = Gate::with("introspect-auth", |settings| settings.introspection_audience = Some(AUDIENCE.to_owned())).await;
+    let gate = Gate::with("introspect-auth", |settings| {
+        settings.introspection_audience = Some(AUDIENCE.to_owned())
+    })
+    .await;
     let (team, verifier) = (&gate.bed.team, &gate.verifier);
     let value = gate.issued("ci", json!({})).await;
     let issuer = format!("TokenIssuer/{}/own", team.namespace);
@@ -99,25 +118,52 @@ async fn only_who_has_the_right_may_introspect_and_only_by_a_token_for_the_verif
     }
     let namespace = team.namespace.as_str();
     let kubectl = |arguments: &[&str]| drop(gate.bed.plane.kubectl(&[arguments, &["-n", namespace]].concat()));
-    kubectl(&["create", "role", "introspect", "--verb=create", "--resource=introspections.apitoken.dev"]);
-    kubectl(&["create", "rolebinding", "introspect", "--role=introspect", &format!("--serviceaccount={namespace}:shop")]);
+    kubectl(&[
+        "create",
+        "role",
+        "introspect",
+        "--verb=create",
+        "--resource=introspections.apitoken.dev",
+    ]);
+    kubectl(&[
+        "create",
+        "rolebinding",
+        "introspect",
+        "--role=introspect",
+        &format!("--serviceaccount={namespace}:shop"),
+    ]);
 
     let shop = service_account_token(team, "shop", AUDIENCE).await;
     assert_eq!(asked(Some(&shop)).await, 200, "it may, in this namespace");
     assert_eq!(verifier.introspect(Some(&shop), &form).await.2["active"], true);
     let elsewhere = [("token", value.as_str()), ("issuer", "ClusterTokenIssuer/builtin")];
-    assert_eq!(verifier.introspect(Some(&shop), &elsewhere).await.0, 403, "not of the cluster's issuers");
-    assert_eq!(asked(Some(&service_account_token(team, "stranger", AUDIENCE).await)).await, 403, "it may not");
+    assert_eq!(
+        verifier.introspect(Some(&shop), &elsewhere).await.0,
+        403,
+        "not of the cluster's issuers"
+    );
+    assert_eq!(
+        asked(Some(&service_account_token(team, "stranger", AUDIENCE).await)).await,
+        403,
+        "it may not"
+    );
 
     assert_eq!(asked(None).await, 401, "it does not say who it is");
     assert_eq!(asked(Some("nonsense")).await, 401, "that is no token");
     assert_eq!(asked(Some(&value)).await, 401, "the token that is asked for proves nothing");
     let for_the_cluster = service_account_token(team, "shop", "https://kubernetes.default.svc").await;
-    assert_eq!(asked(Some(&for_the_cluster)).await, 401, "a token for the API server could be replayed there");
+    assert_eq!(
+        asked(Some(&for_the_cluster)).await,
+        401,
+        "a token for the API server could be replayed there"
+    );
     let forged = forged(&shop);
     assert_eq!(asked(Some(&forged)).await, 401, "the signature decides");
     let (_, headers, body) = verifier.introspect(None, &form).await;
-    assert_eq!((&headers["www-authenticate"], &body["error"]), (&"Bearer realm=\"apitoken\"".parse().unwrap(), &json!("invalid_client")));
+    assert_eq!(
+        (&headers["www-authenticate"], &body["error"]),
+        (&"Bearer realm=\"apitoken\"".parse().unwrap(), &json!("invalid_client"))
+    );
 }
 
 async fn service_account_token(team: &Team, account: &str, audience: &str) -> String {
@@ -130,7 +176,10 @@ async fn service_account_token(team: &Team, account: &str, audience: &str) -> St
         ..Default::default()
     };
     let accounts = team.api::<ServiceAccount>();
-    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();
+    let answer = accounts
+        .create_token_request(account, &PostParams::default(), &request)
+        .await
+        .unwrap();
     answer.status.unwrap().token
 }
 

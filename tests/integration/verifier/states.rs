@@ -36,7 +36,11 @@ async fn a_token_is_let_through_as_long_as_its_apitoken_says_so() {
     };
     assert_eq!(verifier.authorize(question, &value).await, passed);
     assert_eq!(verifier.authorize(question, "apt_nobodys").await, turned_away());
-    assert_eq!(verifier.authorize("", &value).await, turned_away(), "another issuer than the default one");
+    assert_eq!(
+        verifier.authorize("", &value).await,
+        turned_away(),
+        "another issuer than the default one"
+    );
 
     team.change("ci", json!({ "spec": { "state": "Suspended" } })).await;
     verifier.until_accepts(question, &value, false).await;
@@ -47,7 +51,12 @@ async fn a_token_is_let_through_as_long_as_its_apitoken_says_so() {
     team.change("ci", json!({ "spec": { "state": "Revoked" } })).await;
     verifier.until_accepts(question, &value, false).await;
     assert_eq!(verifier.authorize(question, &value).await, turned_away());
-    for (reason, result) in [("accepted", "accepted"), ("suspended", "denied"), ("revoked", "denied"), ("unknown", "denied")] {
+    for (reason, result) in [
+        ("accepted", "accepted"),
+        ("suspended", "denied"),
+        ("revoked", "denied"),
+        ("unknown", "denied"),
+    ] {
         let line = format!("apitoken_verifier_decisions_total{{result=\"{result}\",reason=\"{reason}\"}}");
         let metrics = verifier.metrics();
         let count = metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap().trim();
@@ -59,7 +68,9 @@ async fn a_token_is_let_through_as_long_as_its_apitoken_says_so() {
 async fn in_an_overlap_both_values_are_let_through_then_only_the_new_one() {
     let gate = Gate::new("gate-overlap").await;
     let (team, verifier, question) = (&gate.bed.team, &gate.verifier, &gate.question);
-    let old = gate.issued("ci", json!({ "rotation": { "interval": "240h", "overlap": "1h" } })).await;
+    let old = gate
+        .issued("ci", json!({ "rotation": { "interval": "240h", "overlap": "1h" } }))
+        .await;
     team.request("ci", "now").await;
     team.rotated("ci", 1).await;
     let new = team.value("ci", "token").await;
@@ -101,7 +112,9 @@ async fn what_is_deleted_is_turned_away() {
 async fn what_an_issuer_allows_counts_at_the_moment_of_the_question() {
     let gate = Gate::new("gate-issuer").await;
     let (team, verifier, question) = (&gate.bed.team, &gate.verifier, &gate.question);
-    let value = gate.issued("ci", json!({ "scopes": ["orders:read", "orders:write"], "audiences": ["shop"] })).await;
+    let value = gate
+        .issued("ci", json!({ "scopes": ["orders:read", "orders:write"], "audiences": ["shop"] }))
+        .await;
     let asked = |rest: &str| format!("{question}&{rest}");
     let (write, shop) = (asked("scope=orders:write"), asked("audience=shop"));
     assert!(verifier.accepts(&write, &value).await);
@@ -136,13 +149,18 @@ async fn a_cluster_issuer_lets_the_namespaces_through_that_it_allows() {
     plane
         .cluster_issuer(&name, json!({ "builtin": {}, "allowedNamespaces": { "names": here } }))
         .await;
-    team.declare("ci", json!({ "issuerRef": { "kind": "ClusterTokenIssuer", "name": name } })).await;
+    team.declare("ci", json!({ "issuerRef": { "kind": "ClusterTokenIssuer", "name": name } }))
+        .await;
     team.ready("ci").await;
     let value = team.value("ci", "token").await;
     let question = format!("issuer=ClusterTokenIssuer/{name}");
     let accepts = async |accepts| InProcess::until_accepts(&gate.verifier, &question, &value, accepts).await;
     accepts(true).await;
-    let allow = async |namespaces| plane.change_cluster_issuer(&name, json!({ "spec": { "allowedNamespaces": namespaces } })).await;
+    let allow = async |namespaces| {
+        plane
+            .change_cluster_issuer(&name, json!({ "spec": { "allowedNamespaces": namespaces } }))
+            .await
+    };
     allow(json!({ "names": ["elsewhere"] })).await;
     accepts(false).await;
     let selector = json!({ "matchLabels": { "gate": team.namespace } });
