@@ -54,6 +54,10 @@ app.kubernetes.io/component: verifier
 app.kubernetes.io/component: verifier
 {{- end }}
 
+{{- define "apitoken-operator.verifier.scheme" -}}
+{{ ternary "https" "http" (not (empty .Values.verifier.tls.secretName)) }}
+{{- end }}
+
 {{- define "apitoken-operator.image" -}}
 {{- if .Values.image.digest }}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
