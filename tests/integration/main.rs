@@ -34,3 +34,4 @@ mod states;
 mod suspension;
 mod two_hundred;
 mod vendors;
+mod verifier_policy;
