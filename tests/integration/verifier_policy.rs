@@ -1,5 +1,7 @@
 //! Who may write what to an ApiToken's status: the chart's rights and its admission policy, on a real API server.
 
+use std::time::Instant;
+
 use apitoken_operator::api::{ApiToken, crds};
 use kube::{
     Api, Client,
@@ -8,6 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{
+    DEADLINE,
     control_plane::{ControlPlane, OPERATOR_NAMESPACE, VERIFIER_ACCOUNT, shared, source},
     eventually,
     tokens::{self, Team},
@@ -287,8 +290,12 @@ fn the_verifier_has_the_rights_that_it_needs_and_no_more() {
         for verb in verbs.split(' ') {
             let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
             let subresource = format!("--subresource={subresource}");
-            let answer = shared().try_kubectl(&["auth", "can-i", verb, resource, &subresource, "--all-namespaces", &user]);
-            assert_eq!(answer.status.success(), expected, "{verb} {resource} {subresource}");
+            let question = ["auth", "can-i", verb, resource, &subresource, "--all-namespaces", &user];
+            let allowed = || shared().try_kubectl(&question).status.success();
+            // The authorizer learns of a role a moment later, and then of all of it.
+            let end = Instant::now() + DEADLINE;
+            while expected && !allowed() && Instant::now() < end {}
+            assert_eq!(allowed(), expected, "{verb} {resource} {subresource}");
         }
     }
 }
