@@ -44,8 +44,8 @@ mutants: needs ## Change the lifecycle in hundreds of ways and see that its unit
 	PROPTEST_CASES=60 PROPTEST_MAX_SHRINK_ITERS=0 CARGO_TARGET_DIR=$(CURDIR)/$(mutants)/build "$$tool" mutants --file '$(files)' --output $(mutants)
 
 .PHONY: model
-model: needs ## Check the model of two operators within wider bounds than the tests do
-	APITOKEN_MODEL_WIDE=1 cargo test --locked --test model -- --nocapture --test-threads 1
+model: needs ## Check the model of two operators within wider bounds than the tests do; builds the release profile
+	APITOKEN_MODEL_WIDE=1 cargo test --locked --release --test model -- --nocapture --test-threads 1
 
 .PHONY: build
 build: needs ## Build the operator

@@ -1,15 +1,53 @@
 //! The chart, by the real Helm on a real API server.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::support::{
-    control_plane::{ControlPlane, OPERATOR_NAMESPACE, source},
+    control_plane::{ControlPlane, OPERATOR_NAMESPACE, shared, source},
     operator::Program,
     tokens::Team,
 };
 
+/// Everything that the chart can add for the verifier.
+const ALL_ON: [&str; 5] = [
+    "verifier.tls.secretName=certificate",
+    "verifier.denyWhenStale=5m",
+    "verifier.autoscaling.enabled=true",
+    "verifier.networkPolicy.enabled=true",
+    "verifier.networkPolicy.from[0].podSelector.matchLabels.team=shop",
+];
+
 fn chart() -> String {
     source().join("charts/apitoken-operator").to_str().unwrap().to_owned()
+}
+
+/// What Helm makes of the chart with these values, without the CRDs.
+fn manifests(values: &[&str]) -> String {
+    let chart = chart();
+    let mut arguments = vec!["template", "apitoken-operator", &chart, "--set", "crds.enabled=false"];
+    arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
+    shared().helm(&arguments)
+}
+
+fn rendered(values: &[&str]) -> Vec<Value> {
+    let documents = manifests(values);
+    let objects = documents.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap());
+    objects.filter(|object: &Value| object.is_object()).collect()
+}
+
+/// The object of that kind that belongs to one of the programs.
+fn object<'a>(objects: &'a [Value], kind: &str, program: &str) -> &'a Value {
+    let name = format!("apitoken-operator-{program}");
+    let found = objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name.as_str());
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
+}
+
+fn container(objects: &[Value], program: &str) -> Value {
+    object(objects, "Deployment", program)["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,25 +69,6 @@ async fn it_installs_on_an_empty_cluster_upgrades_and_keeps_tokens_when_it_goes(
         "--set",
         "log.level=debug",
     ]);
-    let deployment = plane.kubectl(&[
-        "get",
-        "deployment",
-        "apitoken-operator-controller",
-        "-n",
-        OPERATOR_NAMESPACE,
-        "-o",
-        "json",
-    ]);
-    let deployment: Value = serde_json::from_str(&deployment).unwrap();
-    let pod = &deployment["spec"]["template"]["spec"];
-    let container = &pod["containers"][0];
-    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
-    assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
-    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
-    assert!(pod.to_string().contains("\"runAsNonRoot\":true") && pod.to_string().contains("RuntimeDefault"));
-    assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
-    assert!(container["resources"]["limits"]["memory"].is_string());
-
     plane.helm(&["uninstall", "apitoken-operator", "-n", OPERATOR_NAMESPACE]);
     assert_eq!(
         team.value("ci", "token").await,
@@ -69,32 +88,154 @@ async fn it_installs_on_an_empty_cluster_upgrades_and_keeps_tokens_when_it_goes(
 }
 
 #[test]
-fn its_arguments_are_those_that_the_program_takes() {
-    let plane = crate::support::control_plane::shared();
-    let manifests = plane.helm(&["template", "apitoken-operator", &chart(), "--set", "crds.enabled=false"]);
-    let line = manifests
-        .lines()
-        .find(|line| line.contains("--admin-address"))
-        .expect("the address of the probes is set");
-    let arguments: Vec<&str> = manifests.lines().filter_map(|line| line.trim().strip_prefix("- --")).collect();
-    assert!(!arguments.is_empty(), "{line}");
-    let help = Program::command().args(["controller", "--help"]).output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    for argument in arguments {
-        let flag = argument.split('=').next().unwrap();
-        assert!(help.contains(&format!("--{flag}")), "the program has no flag --{flag}");
+fn its_arguments_are_those_that_the_programs_take() {
+    for program in ["controller", "verifier"] {
+        let help = Program::command().args([program, "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let container = container(&rendered(&ALL_ON), program);
+        let arguments: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
+        assert_eq!(arguments[0], program);
+        for argument in &arguments[1..] {
+            let flag = argument.split('=').next().unwrap();
+            assert!(help.contains(flag), "{program} has no flag {flag}");
+        }
+    }
+}
+
+#[test]
+fn its_pods_have_no_privileges() {
+    for program in ["controller", "verifier"] {
+        let objects = rendered(&[]);
+        let pod = object(&objects, "Deployment", program)["spec"]["template"]["spec"].clone();
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = container(&objects, program);
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+        assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
+        assert!(container["resources"]["limits"]["memory"].is_string());
+    }
+}
+
+#[test]
+fn an_api_server_takes_its_objects_whatever_is_switched_on() {
+    let plane = shared();
+    let variants: [&[&str]; 5] = [
+        &[],
+        &ALL_ON,
+        &["verifier.tls.secretName=certificate"],
+        &["verifier.enabled=false"],
+        &["verifier.lastUse.enabled=false", "admissionPolicy.enabled=false"],
+    ];
+    for values in variants {
+        let mut file = tempfile::NamedTempFile::new_in(plane.dir()).unwrap();
+        file.write_all(manifests(values).as_bytes()).unwrap();
+        plane.kubectl(&["apply", "--dry-run=server", "-f", file.path().to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn the_verifier_can_be_left_out() {
+    let objects = rendered(&["verifier.enabled=false"]);
+    let left = objects.iter().filter(|object| object.to_string().contains("\"verifier\"")).count();
+    assert_eq!(left, 0, "nothing of the verifier is left");
+    assert!(objects.iter().any(|object| object["kind"] == "ValidatingAdmissionPolicy"));
+}
+
+#[test]
+fn without_the_policy_the_verifier_writes_nothing() {
+    let plane = shared();
+    let output = plane.try_helm(&["template", "x", &chart(), "--set", "admissionPolicy.enabled=false"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("verifier.lastUse.enabled=false"));
+
+    let may_patch = |objects: &[Value]| object(objects, "ClusterRole", "verifier").to_string().contains("patch");
+    let with = rendered(&[]);
+    assert!(may_patch(&with) && container(&with, "verifier").to_string().contains("--last-use=record"));
+    let without = rendered(&["verifier.lastUse.enabled=false", "admissionPolicy.enabled=false"]);
+    assert!(!may_patch(&without) && container(&without, "verifier").to_string().contains("--last-use=off"));
+}
+
+#[test]
+fn the_verifier_is_kept_up_where_there_are_several() {
+    let budgets = |values: &[&str]| {
+        let objects = rendered(values);
+        objects.iter().filter(|object| object["kind"] == "PodDisruptionBudget").count()
+    };
+    assert_eq!(budgets(&[]), 1);
+    assert_eq!(budgets(&["verifier.replicaCount=1"]), 0);
+    assert_eq!(budgets(&["verifier.replicaCount=1", "verifier.autoscaling.enabled=true"]), 1);
+    assert_eq!(
+        budgets(&["verifier.autoscaling.enabled=true", "verifier.autoscaling.minReplicas=1"]),
+        0
+    );
+    let scaled = rendered(&["verifier.autoscaling.enabled=true"]);
+    let deployment = object(&scaled, "Deployment", "verifier");
+    assert!(deployment["spec"]["replicas"].is_null(), "an upgrade would undo the scaling");
+    let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_i64();
+    let pause = container(&scaled, "verifier")["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64();
+    assert!(grace.unwrap() > pause.unwrap() + 10, "it needs up to 10 s to end");
+}
+
+#[test]
+fn all_that_selects_the_verifiers_pods_selects_those_alone() {
+    let objects = rendered(&ALL_ON);
+    let labels = |program| object(&objects, "Deployment", program)["spec"]["template"]["metadata"]["labels"].clone();
+    let [ours, others] = ["verifier", "controller"].map(labels);
+    let spread = &object(&objects, "Deployment", "verifier")["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    for selector in [
+        &object(&objects, "Deployment", "verifier")["spec"]["selector"]["matchLabels"],
+        &object(&objects, "Service", "verifier")["spec"]["selector"],
+        &object(&objects, "PodDisruptionBudget", "verifier")["spec"]["selector"]["matchLabels"],
+        &object(&objects, "NetworkPolicy", "verifier")["spec"]["podSelector"]["matchLabels"],
+        &spread["labelSelector"]["matchLabels"],
+    ] {
+        let matches = |labels: &Value| selector.as_object().unwrap().iter().all(|(name, value)| labels[name] == *value);
+        assert!(matches(&ours) && !matches(&others), "{selector}");
+    }
+}
+
+#[test]
+fn all_ports_of_the_verifier_lead_somewhere() {
+    let objects = rendered(&ALL_ON);
+    let container = container(&objects, "verifier");
+    let arguments = container["args"].to_string();
+    let ports = container["ports"].as_array().unwrap();
+    for port in ports {
+        assert!(
+            arguments.contains(&format!(":{}\"", port["containerPort"])),
+            "nobody listens on {port}"
+        );
+    }
+    for port in object(&objects, "Service", "verifier")["spec"]["ports"].as_array().unwrap() {
+        let target = ports.iter().find(|target| target["name"] == port["targetPort"]);
+        assert_eq!(target.expect("a target")["containerPort"], port["port"]);
+    }
+    let allowed = object(&objects, "NetworkPolicy", "verifier")["spec"]["ingress"].to_string();
+    for port in ports {
+        assert!(allowed.contains(&port["containerPort"].to_string()), "{port} is shut off");
+    }
+    let mounted = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    for flag in ["--tls-certificate", "--tls-key"] {
+        assert!(arguments.contains(&format!("{flag}={mounted}/")), "{flag}");
     }
 }
 
 #[test]
 fn unknown_and_wrong_values_are_refused() {
-    let plane = crate::support::control_plane::shared();
+    let plane = shared();
     for value in [
         "nonsense=1",
         "log.nonsense=1",
         "log.level=loud",
         "concurrency=0",
         "image.pullPolicy=Sometimes",
+        "verifier.nonsense=1",
+        "verifier.replicaCount=0",
+        "verifier.introspection.auth=maybe",
+        "verifier.denyWhenStale=soon",
+        "verifier.networkPolicy.from[0].nonsense=1",
     ] {
         let output = plane.try_helm(&["template", "x", &chart(), "--set", value]);
         assert!(!output.status.success(), "{value} is accepted");
@@ -103,13 +244,13 @@ fn unknown_and_wrong_values_are_refused() {
 
 #[test]
 fn lint_finds_nothing() {
-    let plane = crate::support::control_plane::shared();
+    let plane = shared();
     plane.helm(&["lint", "--strict", &chart()]);
 }
 
 #[test]
 fn teams_get_the_rights_that_their_roles_promise_and_no_more() {
-    let plane = crate::support::control_plane::shared();
+    let plane = shared();
     let namespace = "default";
     for role in ["view", "edit", "admin"] {
         plane.kubectl(&[

@@ -35,3 +35,4 @@ mod suspension;
 mod two_hundred;
 mod vendors;
 mod verifier;
+mod verifier_policy;

@@ -14,9 +14,13 @@
 {{- end }}
 {{- end }}
 
-{{- define "apitoken-operator.labels" -}}
+{{- define "apitoken-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "apitoken-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "apitoken-operator.labels" -}}
+{{ include "apitoken-operator.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
@@ -27,8 +31,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{- define "apitoken-operator.controller.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "apitoken-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "apitoken-operator.selectorLabels" . }}
 app.kubernetes.io/component: controller
 {{- end }}
 
@@ -37,10 +40,72 @@ app.kubernetes.io/component: controller
 app.kubernetes.io/component: controller
 {{- end }}
 
+{{- define "apitoken-operator.verifier.name" -}}
+{{ include "apitoken-operator.fullname" . }}-verifier
+{{- end }}
+
+{{- define "apitoken-operator.verifier.selectorLabels" -}}
+{{ include "apitoken-operator.selectorLabels" . }}
+app.kubernetes.io/component: verifier
+{{- end }}
+
+{{- define "apitoken-operator.verifier.labels" -}}
+{{ include "apitoken-operator.labels" . }}
+app.kubernetes.io/component: verifier
+{{- end }}
+
+{{- define "apitoken-operator.verifier.scheme" -}}
+{{ ternary "https" "http" (not (empty .Values.verifier.tls.secretName)) }}
+{{- end }}
+
 {{- define "apitoken-operator.image" -}}
 {{- if .Values.image.digest }}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
 {{- else }}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{- define "apitoken-operator.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "apitoken-operator.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* Of a container with a port called admin. */}}
+{{- define "apitoken-operator.probes" -}}
+startupProbe:
+  httpGet:
+    path: /livez
+    port: admin
+  periodSeconds: 1
+  failureThreshold: 30
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: admin
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: admin
+  periodSeconds: 5
+{{- end }}
+
+{{/* Where a Pod runs, from the values of its program. */}}
+{{- define "apitoken-operator.scheduling" -}}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" }}
+{{- with index $ $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}

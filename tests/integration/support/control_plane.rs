@@ -25,10 +25,13 @@ use super::{audit::AuditLog, eventually};
 
 /// The namespace that the chart is installed in.
 pub const OPERATOR_NAMESPACE: &str = "apitoken-system";
-/// The ServiceAccount that the chart makes.
+/// The ServiceAccount that the chart makes for the controller.
 pub const OPERATOR_ACCOUNT: &str = "apitoken-operator-controller";
 /// The name under which the API server knows it.
 pub const OPERATOR_USER: &str = "system:serviceaccount:apitoken-system:apitoken-operator-controller";
+
+/// The ServiceAccount that the chart makes for the verifier.
+pub const VERIFIER_ACCOUNT: &str = "apitoken-operator-verifier";
 
 /// The top of the source tree.
 pub fn source() -> &'static Path {
@@ -172,7 +175,7 @@ impl ControlPlane {
         Client::try_from(self.config(self.read_kubeconfig()).await).unwrap()
     }
 
-    /// A client with the identity and the rights of the chart's ServiceAccount.
+    /// A client with the identity and the rights of the controller's ServiceAccount.
     pub async fn operator(&self) -> Client {
         self.operator_by(None).await
     }
@@ -184,7 +187,7 @@ impl ControlPlane {
 
     /// A client with the identity and the rights of one of the chart's ServiceAccounts, by way of another server where one is given.
     pub async fn client_of(&self, account: &str, server: Option<&str>) -> Client {
-        let kubeconfig = self.kubeconfig_of(account, server).await;
+        let kubeconfig = self.account_kubeconfig(OPERATOR_NAMESPACE, account, server).await;
         Client::try_from(self.config(kubeconfig).await).unwrap()
     }
 
@@ -193,6 +196,21 @@ impl ControlPlane {
         let kubeconfig = self.read_kubeconfig();
         let server = kubeconfig.clusters[0].cluster.as_ref().unwrap().server.clone().unwrap();
         server.trim_start_matches("https://").to_owned()
+    }
+
+    /// A client with the identity and the rights of a ServiceAccount.
+    pub async fn account(&self, namespace: &str, name: &str) -> Client {
+        let kubeconfig = self.account_kubeconfig(namespace, name, None).await;
+        Client::try_from(self.config(kubeconfig).await).unwrap()
+    }
+
+    /// A client of a user of that name, who has the rights that RBAC gives to it.
+    pub async fn user(&self, name: &str) -> Client {
+        let mut kubeconfig = self.read_kubeconfig();
+        for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+            user.impersonate = Some(name.to_owned());
+        }
+        Client::try_from(self.config(kubeconfig).await).unwrap()
     }
 
     /// A client without any identity, for passing others' requests on.
@@ -205,16 +223,16 @@ impl ControlPlane {
         Client::try_from(self.config(kubeconfig).await).unwrap()
     }
 
-    /// The kubeconfig of the operator's ServiceAccount, by way of another server where one is given.
+    /// The kubeconfig of the controller's ServiceAccount, by way of another server where one is given.
     pub async fn operator_kubeconfig(&self, server: Option<&str>) -> Kubeconfig {
-        self.kubeconfig_of(OPERATOR_ACCOUNT, server).await
+        self.account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, server).await
     }
 
-    /// The kubeconfig of one of the chart's ServiceAccounts, by way of another server where one is given. One with https
-    /// is taken for a mere line to the API server.
-    pub async fn kubeconfig_of(&self, account: &str, server: Option<&str>) -> Kubeconfig {
+    /// The kubeconfig of a ServiceAccount, by way of another server where one is given. One with https is taken for a mere
+    /// line to the API server.
+    pub async fn account_kubeconfig(&self, namespace: &str, name: &str, server: Option<&str>) -> Kubeconfig {
         let mut kubeconfig = self.read_kubeconfig();
-        let token = self.token_of(account).await;
+        let token = self.account_token(namespace, name).await;
         for user in &mut kubeconfig.auth_infos {
             user.auth_info = Some(AuthInfo {
                 token: Some(token.clone().into()),
@@ -230,8 +248,8 @@ impl ControlPlane {
         kubeconfig
     }
 
-    async fn token_of(&self, account: &str) -> String {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, OPERATOR_NAMESPACE);
+    async fn account_token(&self, namespace: &str, name: &str) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences: Vec::new(),
@@ -240,10 +258,7 @@ impl ControlPlane {
             },
             ..Default::default()
         };
-        let answer = accounts
-            .create_token_request(account, &PostParams::default(), &request)
-            .await
-            .unwrap();
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.unwrap();
         answer.status.unwrap().token
     }
 

@@ -8,7 +8,7 @@ mod states;
 mod strangers;
 mod transport;
 
-use crate::support::{Bed, clock::TestClock, verifier};
+use crate::support::{Bed, clock::TestClock, control_plane::VERIFIER_ACCOUNT, verifier};
 
 /// What most tests begin with: an operator, a verifier beside it on the same clock, and an issuer of the team's own.
 pub struct Gate {
@@ -56,6 +56,3 @@ impl Gate {
         &self.bed.operator.clock
     }
 }
-
-/// The ServiceAccount that the chart makes for verifiers.
-pub const VERIFIER_ACCOUNT: &str = "apitoken-operator-verifier";

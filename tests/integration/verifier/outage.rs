@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Gate, ISSUER, VERIFIER_ACCOUNT};
+use super::{Gate, ISSUER};
 use crate::support::{
     Bed,
     clock::TestClock,
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, VERIFIER_ACCOUNT},
     eventually,
     line::{Line, State},
     tokens::Team,

@@ -5,9 +5,11 @@ use std::path::Path;
 use apitoken_operator::verifier::tls::Files;
 use serde_json::json;
 
-use super::{Gate, VERIFIER_ACCOUNT};
+use super::Gate;
 use crate::support::{
-    Bed, eventually,
+    Bed,
+    control_plane::VERIFIER_ACCOUNT,
+    eventually,
     verifier::{self, InProcess},
 };
 
