@@ -118,20 +118,11 @@ async fn only_who_has_the_right_may_introspect_and_only_by_a_token_for_the_verif
     }
     let namespace = team.namespace.as_str();
     let kubectl = |arguments: &[&str]| drop(gate.bed.plane.kubectl(&[arguments, &["-n", namespace]].concat()));
-    kubectl(&[
-        "create",
-        "role",
-        "introspect",
-        "--verb=create",
-        "--resource=introspections.apitoken.dev",
-    ]);
-    kubectl(&[
-        "create",
-        "rolebinding",
-        "introspect",
-        "--role=introspect",
-        &format!("--serviceaccount={namespace}:shop"),
-    ]);
+    let (role, shop) = (
+        "--clusterrole=apitoken-operator-introspect",
+        format!("--serviceaccount={namespace}:shop"),
+    );
+    kubectl(&["create", "rolebinding", "introspect", role, &shop]);
 
     let shop = service_account_token(team, "shop", AUDIENCE).await;
     assert_eq!(asked(Some(&shop)).await, 200, "it may, in this namespace");

@@ -3,7 +3,14 @@
 use std::path::Path;
 
 use apitoken_operator::verifier::tls::Files;
+use axum::{
+    body::Body,
+    http::{Request, Version},
+};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::Gate;
 use crate::support::{
@@ -59,25 +66,39 @@ async fn a_renewed_certificate_is_shown_without_a_restart() {
     assert_eq!(code(trusting(&first).build().unwrap()).await, None);
 }
 
+const TRIES: [(&str, bool, u16); 4] = [("GET", true, 200), ("POST", true, 200), ("HEAD", true, 200), ("PURGE", false, 401)];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_1_and_http_2_lead_to_the_same_answer() {
     let gate = Gate::new("http-versions").await;
     let value = gate.issued("ci", json!({})).await;
+    let stream = TokioIo::new(TcpStream::connect(&gate.verifier.http).await.unwrap());
+    let (mut second, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
     let url = format!("http://{}/authorize?{}", gate.verifier.http, gate.question);
-    for (builder, version) in [
-        (reqwest::Client::builder().http1_only(), reqwest::Version::HTTP_11),
-        (reqwest::Client::builder().http2_prior_knowledge(), reqwest::Version::HTTP_2),
-    ] {
-        let client = builder.build().unwrap();
-        for (method, token, expected) in [
-            ("GET", value.as_str(), 200),
-            ("POST", &value, 200),
-            ("HEAD", &value, 200),
-            ("PURGE", "wrong", 401),
-        ] {
-            let request = client.request(method.parse().unwrap(), &url).bearer_auth(token);
-            let answer = request.send().await.unwrap();
-            assert_eq!((answer.status().as_u16(), answer.version()), (expected, version), "{method}");
-        }
+    let first = reqwest::Client::new();
+    for (method, good, expected) in TRIES {
+        let token = if good { value.as_str() } else { "wrong" };
+        let answer = first
+            .request(method.parse().unwrap(), &url)
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.version()),
+            (expected, Version::HTTP_11),
+            "{method}"
+        );
+        let request = Request::builder()
+            .method(method)
+            .uri(&url)
+            .header("authorization", format!("Bearer {token}"));
+        let answer = second.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.version()),
+            (expected, Version::HTTP_2),
+            "{method}"
+        );
     }
 }
