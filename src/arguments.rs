@@ -100,8 +100,8 @@ pub struct VerifierArguments {
     /// The audience of the ServiceAccount tokens by which they do.
     #[arg(long, env = "APITOKEN_INTROSPECTION_AUDIENCE", default_value = "apitoken.dev")]
     pub introspection_audience: String,
-    /// Turn every token away after so long without a word from the API server, such as 5m. Default: never.
-    #[arg(long, env = "APITOKEN_DENY_WHEN_STALE", value_parser = duration)]
+    /// Turn every token away after so long without a word from the API server, such as 5m, at least 30s. Default: never.
+    #[arg(long, env = "APITOKEN_DENY_WHEN_STALE", value_parser = staleness)]
     pub deny_when_stale: Option<Duration>,
     /// Whether status.token.lastUsedAt is written.
     #[arg(long, env = "APITOKEN_LAST_USE", value_enum, default_value = "record")]
@@ -200,6 +200,15 @@ fn instance() -> String {
 
 fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// The API server is heard at least every 15 s on a quiet cluster: less would turn everybody away now and then.
+fn staleness(text: &str) -> Result<Duration, String> {
+    let longest = duration(text)?;
+    if longest.as_signed().as_secs() < 30 {
+        return Err("use at least 30s".to_owned());
+    }
+    Ok(longest)
 }
 
 /// As much of an id as stands in the names of tokens must be there.

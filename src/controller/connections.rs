@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     context::Context,
+    counted::{self, Counted},
     credentials::{CredentialError, FoundCredential},
     recent::Key,
 };
@@ -83,10 +84,15 @@ impl Connections {
             reach: reach(id, context),
         };
         let issuer = context.issuers.open(access)?.ok_or_else(not_reached)?;
-        let issuer = if context.settings.observe_only {
-            Arc::new(Observing(issuer))
+        let counted = Arc::new(Counted {
+            issuer,
+            vendor: counted::vendor(spec.issuer_type()),
+            metrics: context.metrics.clone(),
+        });
+        let issuer: Arc<dyn Issuer> = if context.settings.observe_only {
+            Arc::new(Observing(counted))
         } else {
-            issuer
+            counted
         };
         let opened = Open {
             generation,

@@ -13,6 +13,7 @@ mod claims;
 pub mod clock;
 mod connections;
 mod context;
+mod counted;
 mod credentials;
 mod default_issuer;
 mod events;

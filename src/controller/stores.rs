@@ -24,7 +24,10 @@ use super::{
     retries::Retries,
 };
 use crate::{
-    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
+    api::{
+        ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, IssuerStatus, TokenIssuer,
+        issuer::AllowedNamespaces, names,
+    },
     issuers::IssuedToken,
     lifecycle::{IssuerProblem, marker, secret, sweep::Holdings},
 };
@@ -257,6 +260,16 @@ impl Stores {
             ids.extend(of_it.into_iter().flat_map(known_ids).map(str::to_owned));
         }
         holdings
+    }
+
+    /// How many tokens stand in the ledgers of the issuers' status.
+    pub fn orphans(&self) -> usize {
+        let count = |status: Option<&IssuerStatus>| status.map_or(0, |status| status.orphans.len());
+        let cluster = self.cluster_issuers.state().into_iter();
+        let cluster = cluster.map(|issuer| count(issuer.0.as_ref().ok().and_then(|issuer| issuer.status.as_ref())));
+        let scoped = self.scopes.iter().flat_map(|stores| stores.issuers.state());
+        let scoped = scoped.map(|issuer| count(issuer.0.as_ref().ok().and_then(|issuer| issuer.status.as_ref())));
+        cluster.chain(scoped).sum()
     }
 
     /// Every issuer, the Secret with its credential, and whether it has our finalizer. `own_namespace` is the operator's.

@@ -57,6 +57,19 @@ struct OperationLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    vendor: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VendorLabels {
+    vendor: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
 }
@@ -68,6 +81,8 @@ pub struct Metrics {
     operations: Family<OperationLabels, Counter>,
     reconciliations: Family<ResultLabels, Counter>,
     durations: Histogram,
+    vendor_requests: Family<RequestLabels, Counter>,
+    vendor_durations: Family<VendorLabels, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Metrics {
@@ -76,6 +91,9 @@ impl Default for Metrics {
         let operations = Family::default();
         let reconciliations = Family::default();
         let durations = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let vendor_requests = Family::default();
+        let vendor_durations: Family<VendorLabels, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 13)));
         let mut registry = Registry::with_prefix("apitoken");
         registry.register("operations", "Steps taken for ApiTokens, by step and result", operations.clone());
         registry.register("reconciliations", "Passes over ApiTokens, by result", reconciliations.clone());
@@ -84,14 +102,26 @@ impl Default for Metrics {
             "How long a pass over an ApiToken took",
             durations.clone(),
         );
+        registry.register(
+            "vendor_requests",
+            "What was asked of vendors, by vendor, operation and result; one that reads several pages counts once",
+            vendor_requests.clone(),
+        );
+        registry.register(
+            "vendor_request_duration_seconds",
+            "How long vendors took, waits for a rate limit included",
+            vendor_durations.clone(),
+        );
         registry.register("build", "1, with the version of the program", build_info());
-        registry.register_collector(Box::new(TokenCounts { stores: stores.clone() }));
+        registry.register_collector(Box::new(Counts { stores: stores.clone() }));
         Self {
             registry,
             stores,
             operations,
             reconciliations,
             durations,
+            vendor_requests,
+            vendor_durations,
         }
     }
 }
@@ -115,6 +145,16 @@ impl Metrics {
         self.durations.observe(took.as_secs_f64());
     }
 
+    /// A vendor was asked for something.
+    pub fn vendor_request(&self, vendor: &'static str, operation: &'static str, result: &'static str, took: Duration) {
+        self.vendor_requests
+            .get_or_create(&RequestLabels { vendor, operation, result })
+            .inc();
+        self.vendor_durations
+            .get_or_create(&VendorLabels { vendor, operation })
+            .observe(took.as_secs_f64());
+    }
+
     /// All of it in the OpenMetrics text format.
     ///
     /// # Errors
@@ -131,18 +171,18 @@ pub fn build_info() -> Info<[(&'static str, &'static str); 1]> {
     Info::new([("version", env!("CARGO_PKG_VERSION"))])
 }
 
-/// Counts tokens by state and issuer when somebody asks.
-struct TokenCounts {
+/// Counts tokens by state and issuer, and orphans, when somebody asks.
+struct Counts {
     stores: Arc<OnceLock<Arc<Stores>>>,
 }
 
-impl fmt::Debug for TokenCounts {
+impl fmt::Debug for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenCounts")
+        f.write_str("Counts")
     }
 }
 
-impl Collector for TokenCounts {
+impl Collector for Counts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut family = encoder.encode_descriptor("tokens", "ApiTokens, by state and issuer", None, MetricType::Gauge)?;
         for ((state, issuer), count) in self.counts() {
@@ -150,11 +190,18 @@ impl Collector for TokenCounts {
             let metric = family.encode_family(&labels)?;
             ConstGauge::new(count).encode(metric)?;
         }
-        Ok(())
+        let help = "Tokens at vendors that no ApiToken accounts for, as the issuers' status tells";
+        let orphans = encoder.encode_descriptor("orphans", help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.orphans()).encode(orphans)
     }
 }
 
-impl TokenCounts {
+impl Counts {
+    fn orphans(&self) -> i64 {
+        let orphans = self.stores.get().map_or(0, |stores| stores.orphans());
+        i64::try_from(orphans).unwrap_or(i64::MAX)
+    }
+
     fn counts(&self) -> BTreeMap<(&'static str, String), i64> {
         let mut counts = BTreeMap::new();
         let scopes = self.stores.get().map(|stores| stores.scopes.as_slice()).unwrap_or_default();

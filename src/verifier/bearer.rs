@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header::AUTHORIZATION};
 
-use super::{decision::Denial, question::Question};
+use super::lookup::{decision::Denial, question::Question};
 
 /// The other place for a token.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

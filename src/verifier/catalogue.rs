@@ -8,7 +8,7 @@ use kube::{
     core::{PartialObjectMeta, Selector, SelectorExt},
 };
 
-use super::decision::IssuerRules;
+use super::lookup::decision::IssuerRules;
 use crate::{
     api::{ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, IssuerSpec, TokenIssuer, issuer::AllowedNamespaces},
     controller::stores::is_default,

@@ -18,7 +18,7 @@ use super::{
     Verifier,
     catalogue::{self, Catalogue},
     follow::{Ear, News, follow},
-    record::Record,
+    lookup::record::Record,
 };
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, IssuerId, IssuerKind, TokenIssuer},

@@ -5,8 +5,8 @@ use axum::http::HeaderMap;
 use super::{
     Verifier, bearer,
     bearer::Challenge,
-    decision::Bearer,
-    question::{Question, QuestionError},
+    lookup::decision::Bearer,
+    lookup::question::{Question, QuestionError},
 };
 
 /// What the service behind the proxy is told of a caller.

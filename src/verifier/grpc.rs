@@ -23,7 +23,7 @@ use super::{
     Verifier,
     bearer::{API_KEY, Challenge},
     forward_auth,
-    question::Question,
+    lookup::question::Question,
 };
 
 /// The longest request that is read: a whole set of headers, and what Envoy tells beside.

@@ -18,8 +18,8 @@ use tracing::warn;
 
 use super::{
     Verifier,
-    record::{Role, Token},
-    uses::{self, DueUse},
+    lookup::record::{Role, Token},
+    lookup::uses::{self, DueUse},
 };
 use crate::api::{ApiToken, names};
 
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         token_value,
-        verifier::{presented::TokenHash, uses::Uses},
+        verifier::{lookup::presented::TokenHash, uses::Uses},
     };
 
     fn token(role: Role, last_used_at: Option<&str>) -> Token {

@@ -67,14 +67,13 @@ impl Listener {
                 let permit = room.clone().acquire_owned().await;
                 (permit, self.tcp.accept().await)
             };
-            let (permit, stream) = tokio::select! {
-                (permit, Ok((stream, _))) = accept => (permit, stream),
+            let (permit, accepted) = tokio::select! {
+                accepted = accept => accepted,
                 () = shutdown.cancelled() => break,
-                // The pattern above did not match: the connection could not be accepted.
-                else => {
-                    sleep(PAUSE).await;
-                    continue;
-                }
+            };
+            let Ok((stream, _)) = accepted else {
+                sleep(PAUSE).await;
+                continue;
             };
             let (router, watcher, acceptor) = (router.clone(), open.watcher(), acceptor.clone());
             tokio::spawn(async move {

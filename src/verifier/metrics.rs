@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::decision::Denial;
+use super::lookup::decision::Denial;
 use crate::operations::metrics::build_info;
 
 /// The word for a token that works.

@@ -4,37 +4,29 @@
 //!   ApiTokens, issuers, Namespaces          a service's caller
 //!        │ watch (never a Secret)               │ token
 //!        ▼                                      ▼
-//!   follow ──► feed ──► index (hash -> record) ◄── http: /authorize, /introspect; grpc: Check
+//!   follow ──► feed ──► lookup (hash -> record) ◄── http: /authorize, /introspect; grpc: Check
 //!                         ▲                     │
 //!                         └──── uses ───────────┘ ──► last_use: status.token.lastUsedAt, every so often
 //! ```
 //!
-//! [`index`], [`decision`], [`record`], [`presented`], [`question`] and [`uses`] decide and know nothing of Kubernetes,
-//! HTTP or clocks. No value is ever kept: a token is known by its hash. The verifier answers from memory, so it goes on
+//! [`lookup`] decides and knows nothing of Kubernetes, HTTP or clocks. No value is ever kept: a token is known by its hash. The verifier answers from memory, so it goes on
 //! while the controller, or the API server, is away.
 
 mod bearer;
 mod callers;
 mod catalogue;
-pub mod decision;
 mod feed;
 mod follow;
 mod forward_auth;
 mod freshness;
 mod grpc;
 mod http;
-pub mod index;
 mod last_use;
 mod listener;
+pub mod lookup;
 mod metrics;
-pub mod presented;
-pub mod question;
-pub mod record;
 mod run;
-#[cfg(test)]
-mod tests;
 pub mod tls;
-pub mod uses;
 
 pub use self::run::{Settings, Sockets, run, verifier};
 
@@ -45,12 +37,14 @@ use std::{
 };
 
 use self::{
-    decision::{Bearer, Denial},
     freshness::Freshness,
-    index::Index,
+    lookup::{
+        decision::{Bearer, Denial},
+        index::Index,
+        presented::TokenHash,
+        question::Question,
+    },
     metrics::Metrics,
-    presented::TokenHash,
-    question::Question,
 };
 use crate::{controller::clock::Clock, operations::server::Program};
 

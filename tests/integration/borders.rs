@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::support::control_plane::source;
 
 /// What must not be named in a folder of `src/`, and why not.
-const BORDERS: [(&str, &[&str], &str); 3] = [
+const BORDERS: [(&str, &[&str], &str); 4] = [
     (
         "lifecycle",
         &[
@@ -23,6 +23,25 @@ const BORDERS: [(&str, &[&str], &str); 3] = [
             "std::env",
         ],
         "decisions are pure: no client, no HTTP, no clock, no randomness",
+    ),
+    (
+        "verifier/lookup",
+        &[
+            "kube::",
+            "reqwest",
+            "hyper",
+            "axum",
+            "tokio",
+            "tonic",
+            "Timestamp::now",
+            "SystemTime",
+            "Instant",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "crate::controller",
+        ],
+        "the lookup is pure: no client, no HTTP, no clock",
     ),
     (
         "issuers",

@@ -26,6 +26,8 @@ fn a_bad_flag_ends_it() {
         &["controller", "--nonsense"][..],
         &["controller", "--concurrency=0"],
         &["controller", "--propagation-delay=soon"],
+        &["verifier", "--deny-when-stale=20s"],
+        &["verifier", "--tls-key=key.pem"],
         &["nonsense"],
     ] {
         let output = Program::command().args(arguments).output().unwrap();

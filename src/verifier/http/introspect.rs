@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 use super::Shared;
 use crate::verifier::{
     callers::CallerError,
-    decision::{Bearer, Denial},
-    presented,
-    question::{Question, QuestionError},
+    lookup::decision::{Bearer, Denial},
+    lookup::presented,
+    lookup::question::{Question, QuestionError},
 };
 
 /// The longest form that is read: a token and a question in the encoding of forms.

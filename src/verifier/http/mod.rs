@@ -21,7 +21,7 @@ use super::{
     bearer::Challenge,
     callers::Callers,
     forward_auth,
-    question::{Question, QuestionError},
+    lookup::question::{Question, QuestionError},
 };
 
 const AUTHORIZE: &str = "/authorize";
