@@ -66,4 +66,5 @@ needs:
 	need 'cc --version' 'apt-get install gcc'; \
 	need 'go version' 'https://go.dev/dl, 1.21 or newer'; \
 	need 'openssl version' 'apt-get install openssl'; \
+	need 'curl --version' 'apt-get install curl'; \
 	exit $$missing

@@ -11,13 +11,21 @@
 //!                                                        │ HTTP
 //!                                                        ▼
 //!                                                  vendors; nobody for the built-in issuer
+//!
+//!   ApiTokens, issuers, Namespaces
+//!            │ watch (never a Secret)
+//!            ▼
+//!   verifier: hash -> ApiToken ◄── does this token work? ── services, and proxies before them
+//!            │ last use
+//!            ▼
+//!   status of ApiTokens
 //! ```
 //!
 //! - [`api`]: the resources, their bounds and words. No I/O.
 //! - [`lifecycle`]: the one place that decides. Pure: no client, no HTTP, no clock.
 //! - [`issuers`]: who makes tokens, the built-in issuer and four vendors. Knows nothing of Kubernetes.
 //! - [`controller`]: gathers what is to be decided on and executes what was decided.
-//! - [`verifier`]: answers whether a presented token works.
+//! - [`verifier`]: answers whether a presented token of the built-in issuer works. A program of its own, which never reads a Secret.
 //! - [`operations`]: settings, logs, metrics, probes.
 
 pub mod api;
