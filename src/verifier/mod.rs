@@ -36,6 +36,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::debug;
+
 use self::{
     freshness::Freshness,
     lookup::{
@@ -77,6 +79,9 @@ impl Verifier {
     pub fn verify(&self, question: &Question, presented: Option<&[u8]>) -> Result<Bearer, Denial> {
         let began = Instant::now();
         let decision = self.decide(question, presented);
+        if let Err(denial) = &decision {
+            debug!(reason = denial.as_str(), "turned away");
+        }
         self.metrics.decided(decision.as_ref().err().copied(), began.elapsed());
         decision
     }

@@ -434,8 +434,10 @@ fn at_most_so_many_uses_are_written_at_once_those_first_that_were_told_longest_a
         used("c", "vc", Some("2030-01-01T10:00:00Z")),
         used("d", "vd", Some("2030-01-01T11:59:30Z")),
     ];
-    let index = index(tokens, IssuerRules::default());
-    for value in ["va", "vb", "vc", "vd"] {
+    let previous = json!([{ "hash": token_value::hash(b"ve"), "revokeAt": "2031-01-01T00:00:00Z", "lastUsedAt": "2030-01-01T11:50:00Z" }]);
+    let replaced = token(json!({ "metadata": { "uid": "e", "name": "e" }, "status": { "previous": previous } }));
+    let index = index(tokens.into_iter().chain([replaced]), IssuerRules::default());
+    for value in ["va", "vb", "vc", "vd", "ve"] {
         ask(&index, "", value).unwrap().token().unwrap().uses.see(now());
     }
     let names = |most| {
@@ -444,6 +446,6 @@ fn at_most_so_many_uses_are_written_at_once_those_first_that_were_told_longest_a
             .map(|due| due.record.name.to_string())
             .collect::<Vec<_>>()
     };
-    assert_eq!(names(10), ["b", "c", "a"], "one is known to the minute");
-    assert_eq!(names(2), ["b", "c"]);
+    assert_eq!(names(10), ["e", "b", "c", "a"], "a replaced one first; one is known to the minute");
+    assert_eq!(names(2), ["e", "b"]);
 }

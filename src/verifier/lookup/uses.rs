@@ -66,10 +66,11 @@ impl DueUse {
     }
 }
 
-/// At most `most` uses that are to be written, those first whose status is the oldest.
+/// At most `most` uses that are to be written: first those of replaced tokens, as an overlap may end early where nobody uses
+/// them, then those whose status is the oldest.
 pub fn due(index: &Index, most: usize) -> Vec<DueUse> {
     let mut due: Vec<DueUse> = index.records().flat_map(due_of).collect();
-    due.sort_by_key(|due| due.token().and_then(|token| token.last_used_at));
+    due.sort_by_key(|due| due.token().map(|token| (token.role == Role::Current, token.last_used_at)));
     due.truncate(most);
     due
 }
