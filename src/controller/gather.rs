@@ -33,6 +33,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     let issuer = issuer(&token, context);
     Observed {
         others_ids: others_ids(&token, &issuer, context),
+        others_uids: others_uids(&token, &secret, context),
         shown: None,
         polled_at: context.stores.polls.get(&uid),
         former_secret: ObservedSecret::Unchanged,
@@ -77,6 +78,16 @@ fn others_ids(token: &ApiToken, issuer: &Result<ObservedIssuer, IssuerProblem>, 
         ids.extend(stores.adoptions.ask(&at_issuer, token).map(|_| id.clone()));
     }
     ids
+}
+
+/// Whose tokens may be on their way: only where one is to be taken over, or a Secret names one.
+fn others_uids(token: &ApiToken, secret: &ObservedSecret, context: &ScopedContext) -> BTreeSet<String> {
+    let issued = token.status.as_ref().is_some_and(|status| status.token.is_some());
+    let names_one = token.spec.adopt.is_some() || matches!(secret, ObservedSecret::Found(_));
+    if issued || !names_one {
+        return BTreeSet::new();
+    }
+    context.shared.stores.uids_of_others(token)
 }
 
 /// Access to the Secret that the token names.
@@ -134,7 +145,16 @@ pub async fn read_adoptee(token: &ApiToken, context: &ScopedContext) -> Result<A
     }
     let stores = &context.shared.stores;
     let belongs_to = stores.other_with_hash(token, &hash).or_else(|| stores.adoptions.ask(&hash, token));
+    let belongs_to = belongs_to.map(|other| shown_to(secret::namespace(token), &other));
     Ok(Adoptee::Found { value, belongs_to })
+}
+
+/// Another ApiToken, `<namespace>/<name>`, as that namespace may know it: what others have is nobody's business.
+fn shown_to(namespace: &str, other: &str) -> String {
+    match other.split_once('/') {
+        Some((of, name)) if of == namespace => format!("ApiToken {name:?}"),
+        _ => "another ApiToken".to_owned(),
+    }
 }
 
 /// What is known of the Secret, read only where that does not suffice.
@@ -226,7 +246,7 @@ fn observed<K: kube::Resource>(
         spec: spec.clone(),
         capabilities,
         generation: issuer.meta().generation,
-        credential_hash: context.shared.connections.credential_hash(&id),
+        credential: context.shared.connections.credential(&id),
         version: connections::version(&id, spec, issuer.meta().generation, &context.shared),
         timeout: timeout(spec),
         readiness: readiness(issuer, status),
@@ -243,7 +263,7 @@ fn unreadable(reference: &IssuerRef, why: &str) -> ObservedIssuer {
         spec: IssuerSpec::default(),
         capabilities: None,
         generation: None,
-        credential_hash: None,
+        credential: None,
         version: String::new(),
         timeout: issuers::DEFAULT_TIMEOUT,
         readiness: IssuerReadiness::Unreadable(why.to_owned()),

@@ -240,6 +240,14 @@ impl Stores {
         ids
     }
 
+    /// The uids of all other ApiTokens, as markers have them.
+    pub fn uids_of_others(&self, token: &ApiToken) -> BTreeSet<String> {
+        let others = self.scopes.iter().flat_map(|stores| stores.tokens.state());
+        let others = others.filter(|other| other.meta().uid != token.metadata.uid);
+        let short = |uid: &String| marker::hex(uid, marker::UID_LENGTH);
+        others.filter_map(|other| other.meta().uid.as_ref().map(short)).collect()
+    }
+
     /// What ApiTokens account for at this issuer.
     pub fn holdings(&self, id: &IssuerId) -> Holdings {
         let mut holdings = Holdings::default();

@@ -117,6 +117,8 @@ pub struct ListedToken {
     pub name: Option<String>,
     /// The value, where the issuer shows it.
     pub value: Option<TokenValue>,
+    /// The last characters of the value, where the issuer shows those alone.
+    pub hint: Option<String>,
     /// Whether it works.
     pub state: ListedState,
     /// When it was made, where the issuer tells.

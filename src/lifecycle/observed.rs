@@ -48,6 +48,8 @@ pub struct Observed {
     pub polled_at: Option<Timestamp>,
     /// Ids of tokens that other ApiTokens have or had at this issuer, where that can matter.
     pub others_ids: BTreeSet<String>,
+    /// The uids of other ApiTokens, as markers have them, where a token may be taken over.
+    pub others_uids: BTreeSet<String>,
     /// The try whose intent was written in this pass, and which nobody has made yet.
     pub intent_in_hand: Option<i64>,
     /// A token that was made and that no status names as current yet.
@@ -191,7 +193,7 @@ pub enum Adoptee {
     Found {
         /// The value.
         value: TokenValue,
-        /// The other ApiToken.
+        /// The other ApiToken, in words that the owner of this one may read.
         belongs_to: Option<String>,
     },
 }
@@ -207,8 +209,8 @@ pub struct ObservedIssuer {
     pub capabilities: Option<Capabilities>,
     /// metadata.generation of its spec.
     pub generation: Option<i64>,
-    /// Hash of its credential, where it was opened with one.
-    pub credential_hash: Option<String>,
+    /// Its credential, where it was opened with one.
+    pub credential: Option<CredentialTraits>,
     /// Changes whenever the issuer or its credential does.
     pub version: String,
     /// How long one call to it may take.
@@ -221,6 +223,25 @@ pub struct ObservedIssuer {
     pub namespace_allowed: bool,
     /// Whether another ApiToken has an open intent here, where that excludes this one's.
     pub busy: bool,
+}
+
+/// By what the issuer's own credential is known among the tokens that it shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialTraits {
+    /// Hash of its value.
+    pub hash: String,
+    /// The last characters of its value.
+    pub hint: String,
+}
+
+impl CredentialTraits {
+    /// Those of that value.
+    pub fn of(value: &TokenValue) -> Self {
+        Self {
+            hash: value.hash(),
+            hint: value.hint(),
+        }
+    }
 }
 
 /// Whether an issuer can be used.

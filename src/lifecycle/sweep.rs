@@ -123,6 +123,7 @@ mod tests {
             account: None,
             name: name.map(str::to_owned),
             value: None,
+            hint: None,
             state,
             created_at: None,
             expires_at: None,

@@ -114,6 +114,13 @@ impl Prefactor {
         token.id.clone()
     }
 
+    /// The credential is among its tokens from now on.
+    pub fn show_credential(&mut self) -> String {
+        let id = self.plant();
+        CREDENTIAL.clone_into(&mut self.token(&id).value);
+        id
+    }
+
     /// Somebody removes a token.
     pub fn remove(&mut self, id: &str) {
         self.tokens.retain(|token| token.id != id);

@@ -128,6 +128,13 @@ impl Softwareone {
         self.add(ACCOUNT, name)
     }
 
+    /// The credential is among its tokens from now on.
+    pub fn show_credential(&mut self) -> String {
+        let token = self.plant("the operator's");
+        CREDENTIAL.clone_into(&mut token.value);
+        token.id.clone()
+    }
+
     fn add(&mut self, account: &str, name: &str) -> &mut Token {
         self.made += 1;
         let number = self.made * STRIDE % 100_000_000;

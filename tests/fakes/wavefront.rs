@@ -89,6 +89,11 @@ impl Wavefront {
         self.tokens.iter().filter(move |token| !credentials.contains(&token.value.as_str()))
     }
 
+    /// Whether it has that token.
+    pub fn has(&self, value: &str) -> bool {
+        self.tokens.iter().any(|token| token.value == value)
+    }
+
     /// Changes a token as somebody else would.
     pub fn token_mut(&mut self, value: &str) -> &mut Token {
         self.tokens.iter_mut().find(|token| token.value == value).unwrap()

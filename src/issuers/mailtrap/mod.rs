@@ -206,6 +206,7 @@ fn listed(token: Token, account: Option<&str>, now: Option<Timestamp>) -> Listed
         account: account.map(str::to_owned),
         name: token.name,
         value: None,
+        hint: token.last_4_digits,
         state: if is_over { ListedState::Revoked } else { ListedState::Active },
         created_at: None,
         expires_at,

@@ -20,6 +20,7 @@ impl Details {
             account: account.map(str::to_owned),
             name: None,
             value: None,
+            hint: None,
             state,
             created_at: Some(to_second(self.inserted_at)),
             expires_at: self.expires_at,

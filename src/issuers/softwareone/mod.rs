@@ -181,6 +181,7 @@ impl Softwareone {
         ListedToken {
             account: token.account().filter(|account| *account != self.account).map(str::to_owned),
             value: token.value().cloned(),
+            hint: None,
             state: state(token.status),
             created_at: token.created_at(),
             expires_at: None,

@@ -267,6 +267,7 @@ fn listed(token: &Token, account: Option<String>, fits: bool) -> ListedToken {
         account,
         name: token.name().map(str::to_owned),
         value: Some(token.value.clone()),
+        hint: None,
         state: token.state(),
         created_at: token.created_at(),
         expires_at: None,

@@ -184,6 +184,7 @@ fn token(id: &str, name: &str) -> ListedToken {
         account: None,
         name: Some(name.into()),
         value: None,
+        hint: None,
         state: ListedState::Active,
         created_at: Some(at(NOW)),
         expires_at: None,

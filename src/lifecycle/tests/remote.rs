@@ -1,5 +1,6 @@
 //! Tokens at an issuer that others run: what is done for each thing that it can or can't.
 
+mod adoption;
 mod deletion;
 mod ending;
 mod intent;
@@ -32,6 +33,7 @@ fn listed(id: &str, name: &str) -> ListedToken {
         account: None,
         name: Some(name.into()),
         value: None,
+        hint: None,
         state: ListedState::Active,
         created_at: None,
         expires_at: None,

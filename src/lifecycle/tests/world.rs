@@ -526,6 +526,7 @@ impl World {
             account: None,
             name: made.name.clone().filter(|_| self.capabilities.names),
             value: self.capabilities.readable_value.then(|| made.value.clone()),
+            hint: None,
             state: ListedState::Active,
             created_at: Some(self.now),
             expires_at: made.expires_at,

@@ -307,6 +307,7 @@ impl ScriptedIssuer {
             account: token.account.clone(),
             name: token.name.clone(),
             value: self.can.readable_value.then(|| TokenValue::new(token.value.clone())),
+            hint: None,
             state: token.state,
             created_at: Some(token.created_at),
             expires_at: token.ends_at,
