@@ -45,6 +45,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
         orphaned: Vec::new(),
         issuer,
         namespace_ends: context.shared.stores.namespace_ends(secret::namespace(&token)),
+        needed_by_others: is_needed_by_others(&token, context),
         secret_promised_to: promised_to(&token, context),
         fresh: context.stores.fresh.take(&uid),
         terms: context.shared.terms(),
@@ -195,6 +196,17 @@ fn promised_to(token: &ApiToken, context: &ScopedContext) -> Option<String> {
     let claimants = context.stores.claimants(secret::namespace(token), secret::name(token));
     let oldest = claimants.into_iter().next()?;
     (oldest != token.name_any()).then_some(oldest)
+}
+
+/// Whether the token's Secret is the credential of an issuer that other ApiTokens refer to. It matters where the token goes.
+fn is_needed_by_others(token: &ApiToken, context: &ScopedContext) -> bool {
+    if token.metadata.deletion_timestamp.is_none() {
+        return false;
+    }
+    let secret = (secret::namespace(token).to_owned(), secret::name(token).to_owned());
+    let stores = &context.shared.stores;
+    let issuers = stores.issuers_with(&secret, &context.shared.settings.namespace);
+    issuers.iter().any(|issuer| stores.is_in_use_beside(issuer, token))
 }
 
 /// The issuer that the token refers to, as the token sees it.

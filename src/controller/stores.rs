@@ -205,10 +205,21 @@ impl Stores {
 
     /// Whether any ApiToken refers to this issuer.
     pub fn is_in_use(&self, issuer: &IssuerRef, namespace: Option<&str>) -> bool {
+        self.has_user(issuer, namespace, |_| true)
+    }
+
+    /// Whether an ApiToken beside `token` refers to this issuer.
+    pub fn is_in_use_beside(&self, issuer: &IssuerId, token: &ApiToken) -> bool {
+        let namespace = Some(issuer.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        self.has_user(&issuer.reference, namespace, |user| user.metadata.uid != token.metadata.uid)
+    }
+
+    fn has_user(&self, issuer: &IssuerRef, namespace: Option<&str>, counts: impl Fn(&ApiToken) -> bool) -> bool {
         self.scopes.iter().any(|stores| {
             let uses = |token: &Guarded<ApiToken>| {
                 let same_namespace = namespace.is_none() || token.namespace().as_deref() == namespace;
-                same_namespace && token.0.as_ref().is_ok_and(|token| self.refers_to(token, issuer))
+                let refers = |token: &ApiToken| counts(token) && self.refers_to(token, issuer);
+                same_namespace && token.0.as_ref().is_ok_and(refers)
             };
             stores.tokens.find(uses).is_some()
         })

@@ -32,6 +32,8 @@ pub struct Observed {
     pub issuer: Result<ObservedIssuer, IssuerProblem>,
     /// Whether the namespace is being deleted.
     pub namespace_ends: bool,
+    /// Whether other ApiTokens stand on an issuer that is asked with this token, where this one is being deleted.
+    pub needed_by_others: bool,
     /// The Secret that the spec names.
     pub secret: ObservedSecret,
     /// The Secret that the status names, where the spec names another one by now.
@@ -325,6 +327,11 @@ impl FoundSecret {
     /// An annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Whether it is being deleted, and only a finalizer keeps it.
+    pub fn is_going(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
     }
 
     /// Its version.

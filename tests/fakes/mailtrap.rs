@@ -26,6 +26,8 @@ pub struct Mailtrap {
     pub resets_what_expires: bool,
     /// The status with which it refuses to delete a token that is the last of its domain.
     pub keeps_last: Option<u16>,
+    /// Whether the credential counts no more, but those tokens that it made.
+    pub retired: bool,
     now: Now,
     tokens: Vec<Token>,
     last_id: i64,
@@ -56,6 +58,7 @@ impl Mailtrap {
         Self {
             resets_what_expires: false,
             keeps_last: None,
+            retired: false,
             now,
             tokens: Vec::new(),
             last_id: 4000,
@@ -173,9 +176,9 @@ impl Mailtrap {
     }
 
     fn authorize(&self, operation: &str, request: &Request) -> Result<(), Refused> {
-        let bearer = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        let known = match request.header("api-token").or(bearer) {
-            Some(CREDENTIAL) => return Ok(()),
+        let known = match request.credential() {
+            Some(CREDENTIAL) if !self.retired => return Ok(()),
+            Some(value) if self.live().iter().any(|token| token.value == value) => return Ok(()),
             Some(READER) => matches!(operation, "list" | "get"),
             _ => return Err(Reply::json(401, &json!({ "error": "Incorrect API token" }))),
         };

@@ -112,6 +112,11 @@ impl Wavefront {
         token.value
     }
 
+    /// The credential counts no more, but those tokens that it made.
+    pub fn retire(&mut self) {
+        self.tokens.retain(|token| token.value != CREDENTIAL);
+    }
+
     /// Fills an account.
     pub fn fill(&mut self, account: &str) {
         while self.of(account).len() < QUOTA {
@@ -135,18 +140,16 @@ impl Wavefront {
 
     /// The credential, where it may do that.
     fn authorize(&self, operation: &str, request: &Request) -> Result<(), Refused> {
-        let bearer = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        let Some(credential) = request.header("x-auth-token").or(bearer) else {
+        let Some(credential) = request.credential() else {
             return Err((401, "no token".to_owned()));
         };
         if !self.tokens.iter().any(|token| token.value == credential) {
             return Err((401, format!("{credential} is no token")));
         }
         let may = match credential {
-            CREDENTIAL => true,
             NARROW => !matches!(operation, "list_all" | "revoke"),
             READER => matches!(operation, "list_all" | "list"),
-            _ => false,
+            _ => true,
         };
         may.then_some(()).ok_or_else(|| (403, format!("{credential} lacks a permission")))
     }

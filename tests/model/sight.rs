@@ -249,6 +249,7 @@ impl Seen {
                 busy: false,
             }),
             namespace_ends: false,
+            needed_by_others: false,
             secret: self.observed_secret(),
             former_secret: ObservedSecret::Unchanged,
             secret_promised_to: None,

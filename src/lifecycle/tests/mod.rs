@@ -89,6 +89,7 @@ fn situation() -> Observed {
             busy: false,
         }),
         namespace_ends: false,
+        needed_by_others: false,
         secret: ObservedSecret::Absent,
         former_secret: ObservedSecret::Unchanged,
         secret_promised_to: None,

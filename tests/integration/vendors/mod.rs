@@ -17,6 +17,7 @@ use crate::{
     },
 };
 
+mod self_issued;
 mod tenants;
 mod world;
 

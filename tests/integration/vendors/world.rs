@@ -189,6 +189,26 @@ impl Vendors {
         }
     }
 
+    /// The credential of each of them.
+    pub fn callers(&self, vendor: &str) -> Vec<String> {
+        match vendor {
+            "mailtrap" => self.mailtrap.callers(),
+            "prefactor" => self.prefactor.callers(),
+            "softwareone" => self.softwareone.callers(),
+            _ => self.wavefront.callers(),
+        }
+    }
+
+    /// Has a vendor accept none any more but the tokens that it made.
+    pub fn retire_credential(&self, vendor: &str) {
+        match vendor {
+            "mailtrap" => self.mailtrap.with(|fake| fake.retired = true),
+            "prefactor" => self.prefactor.with(|fake| fake.retired = true),
+            "softwareone" => self.softwareone.with(|fake| fake.retired = true),
+            _ => self.wavefront.with(Wavefront::retire),
+        }
+    }
+
     /// Those that make, change or end a token.
     pub fn changes(&self, vendor: &str) -> Vec<String> {
         let mut calls = self.calls(vendor);
