@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::{
@@ -34,6 +35,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     Observed {
         others_ids: others_ids(&token, &issuer, context),
         others_uids: others_uids(&token, &secret, context),
+        ahead: SignedDuration::ZERO,
         shown: None,
         polled_at: context.stores.polls.get(&uid),
         former_secret: ObservedSecret::Unchanged,

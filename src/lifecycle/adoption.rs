@@ -135,7 +135,7 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
                 id: listed.id.clone(),
                 name: listed.name.clone(),
                 attempt: 1,
-                issued_at: listed.created_at.unwrap_or(observed.now),
+                issued_at: observed.made_at(listed).unwrap_or(observed.now),
                 announced_at: None,
                 expires_at: listed.expires_at,
                 details: Default::default(),
@@ -187,7 +187,7 @@ fn take_over(observed: &Observed, state: ObservedState, found: Option<&FoundSecr
 
 /// The issuer does not show the value: the token is ours from now on, its Secret stays empty.
 fn without_value(observed: &Observed, state: ObservedState, listed: &ListedToken) -> Plan {
-    let issued_at = listed.created_at.unwrap_or(observed.now);
+    let issued_at = observed.made_at(listed).unwrap_or(observed.now);
     let declared_end = schedule::end(&observed.token.spec, Some(issued_at));
     let record = TokenStatus {
         id: Some(listed.id.clone()),

@@ -44,6 +44,8 @@ pub struct Observed {
     pub adoptee: Adoptee,
     /// What the issuer holds, where it was asked in this pass.
     pub view: Option<Vec<ListedToken>>,
+    /// How far the issuer's clock is ahead of ours, by what it showed in this pass.
+    pub ahead: SignedDuration,
     /// The current token in a list that was asked for by another, and that shows all as recorded.
     pub shown: Option<ListedToken>,
     /// When the issuer was asked last.
@@ -165,12 +167,20 @@ impl Observed {
     /// Takes in what the issuer holds. Whoever wrote the intent may have written its Secret since this pass
     /// began, so what was seen of the Secrets counts no more.
     pub fn sees(&mut self, view: Vec<ListedToken>, now: Timestamp) {
+        let shown_at = view.iter().filter_map(|token| token.shown_at).max();
+        self.ahead = shown_at.map_or(SignedDuration::ZERO, |shown_at| shown_at.duration_since(now));
         self.view = Some(view);
         self.polled_at = Some(now);
         if self.pending().is_some() {
             self.secret = ObservedSecret::Unchanged;
             self.former_secret = ObservedSecret::Unchanged;
         }
+    }
+
+    /// When a token was made, by our clock, where the issuer tells.
+    pub fn made_at(&self, token: &ListedToken) -> Option<Timestamp> {
+        let created_at = token.created_at?;
+        Some(created_at.checked_sub(self.ahead).unwrap_or(created_at))
     }
 
     /// Whether the status speaks of the present spec.

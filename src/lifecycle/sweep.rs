@@ -126,6 +126,7 @@ mod tests {
             hint: None,
             state,
             created_at: None,
+            shown_at: None,
             expires_at: None,
             last_used_at: None,
             fits: true,

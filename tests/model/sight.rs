@@ -93,6 +93,7 @@ impl Token {
             hint: None,
             state: ListedState::Active,
             created_at: None,
+            shown_at: None,
             expires_at: None,
             last_used_at: None,
             account: None,
@@ -258,6 +259,7 @@ impl Seen {
                 .view
                 .as_ref()
                 .map(|tokens| tokens.iter().map(|token| token.listed(can.readable_value)).collect()),
+            ahead: SignedDuration::ZERO,
             shown: None,
             polled_at: Some(if self.polls { ago(1_000_000) } else { now() }),
             others_ids: BTreeSet::new(),

@@ -23,6 +23,7 @@ impl Details {
             hint: None,
             state,
             created_at: Some(to_second(self.inserted_at)),
+            shown_at: now,
             expires_at: self.expires_at,
             last_used_at: self.last_used_at,
             fits: state != ListedState::Revoked && asked.is_none_or(|asked| self.can_be(asked)),

@@ -184,6 +184,7 @@ impl Softwareone {
             hint: None,
             state: state(token.status),
             created_at: token.created_at(),
+            shown_at: None,
             expires_at: None,
             last_used_at: token.last_used_at(),
             fits: true,

@@ -270,6 +270,7 @@ fn listed(token: &Token, account: Option<String>, fits: bool) -> ListedToken {
         hint: None,
         state: token.state(),
         created_at: token.created_at(),
+        shown_at: None,
         expires_at: None,
         last_used_at: token.last_used_at(),
         fits,

@@ -187,6 +187,7 @@ fn token(id: &str, name: &str) -> ListedToken {
         hint: None,
         state: ListedState::Active,
         created_at: Some(at(NOW)),
+        shown_at: None,
         expires_at: None,
         last_used_at: None,
         fits: true,

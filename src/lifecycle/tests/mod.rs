@@ -95,6 +95,7 @@ fn situation() -> Observed {
         secret_promised_to: None,
         adoptee: Adoptee::Unread,
         view: None,
+        ahead: SignedDuration::ZERO,
         shown: None,
         polled_at: None,
         others_ids: Default::default(),

@@ -36,6 +36,7 @@ fn listed(id: &str, name: &str) -> ListedToken {
         hint: None,
         state: ListedState::Active,
         created_at: None,
+        shown_at: None,
         expires_at: None,
         last_used_at: None,
         fits: true,

@@ -529,6 +529,7 @@ impl World {
             hint: None,
             state: ListedState::Active,
             created_at: Some(self.now),
+            shown_at: None,
             expires_at: made.expires_at,
             last_used_at: None,
             fits: true,

@@ -310,6 +310,7 @@ impl ScriptedIssuer {
             hint: None,
             state: token.state,
             created_at: Some(token.created_at),
+            shown_at: None,
             expires_at: token.ends_at,
             last_used_at: None,
             fits: true,

@@ -17,6 +17,7 @@ use crate::{
     },
 };
 
+mod clocks;
 mod self_issued;
 mod tenants;
 mod world;

@@ -62,7 +62,7 @@ impl Street {
             plane.namespace("attacker").await,
             plane.namespace("outsider").await,
         ];
-        let vendors = Vendors::beside(&plane, &namespaces[0]).await;
+        let vendors = Vendors::beside(&plane, &namespaces[0], SignedDuration::ZERO).await;
         let credentials = VENDORS.map(|vendor| (vendor, vendors.show_credential(vendor)));
         let operator = InProcess::start_everywhere(plane.operator().await, vendors.clock.clone(), Arc::new(KnownIssuers)).await;
         let street = Self {

@@ -58,8 +58,13 @@ pub struct Vendors {
 impl Vendors {
     /// With issuers that are ready, and a token of somebody else at each vendor.
     pub async fn new(what: &str) -> Self {
+        Self::with_clocks(what, SignedDuration::ZERO).await
+    }
+
+    /// The same, with vendors whose clocks are so far ahead of the operator's.
+    pub async fn with_clocks(what: &str, ahead: SignedDuration) -> Self {
         let plane = control_plane::shared();
-        let mut vendors = Self::beside(plane, &plane.namespace(what).await).await;
+        let mut vendors = Self::beside(plane, &plane.namespace(what).await, ahead).await;
         vendors.start().await;
         for vendor in VENDORS {
             vendors.declare_issuer(vendor).await;
@@ -71,10 +76,10 @@ impl Vendors {
     }
 
     /// A token of somebody else at each vendor; no issuer and no operator yet.
-    pub async fn beside(plane: &ControlPlane, namespace: &str) -> Self {
+    pub async fn beside(plane: &ControlPlane, namespace: &str, ahead: SignedDuration) -> Self {
         let (clock, team) = (TestClock::default(), Team::new(plane.admin().await, namespace));
         let time = clock.clone();
-        let now: Now = Arc::new(move || time.now());
+        let now: Now = Arc::new(move || time.now() + ahead);
         let vendors = Self {
             team,
             clock,
