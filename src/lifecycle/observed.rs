@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use zeroize::Zeroize;
 
 use super::{
@@ -295,7 +295,8 @@ pub enum ObservedSecret {
 /// Whose a Secret is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// This ApiToken's (design: owned by its uid; or by a former object of its name; or unowned, with our label and its name).
+    /// This ApiToken's: owned by its uid; or by a former object of its name; or with our label and its name, and unowned, or named
+    /// by its status and owned by no other ApiToken.
     Ours,
     /// Somebody else's: never touched.
     Foreign,
@@ -353,14 +354,20 @@ impl FoundSecret {
     pub fn ownership(&self, token: &ApiToken) -> Ownership {
         let owners = self.object.metadata.owner_references.as_deref().unwrap_or_default();
         let named = |name: &str| Some(name) == token.metadata.name.as_deref();
-        let ours = match owners {
-            [] => self.has_our_label() && self.annotation(names::API_TOKEN_ANNOTATION).is_some_and(named),
-            owners => owners.iter().any(|owner| {
-                Some(owner.uid.as_str()) == token.metadata.uid.as_deref()
-                    || (owner.kind == "ApiToken" && owner.api_version.starts_with("apitoken.dev/") && named(&owner.name))
-            }),
-        };
-        if ours { Ownership::Ours } else { Ownership::Foreign }
+        let marked = self.has_our_label() && self.annotation(names::API_TOKEN_ANNOTATION).is_some_and(named);
+        let is_api_token = |owner: &OwnerReference| owner.kind == "ApiToken" && owner.api_version.starts_with("apitoken.dev/");
+        let owned = owners
+            .iter()
+            .any(|owner| Some(owner.uid.as_str()) == token.metadata.uid.as_deref() || (is_api_token(owner) && named(&owner.name)));
+        // Whoever gives a Secret that we wrote an owner wants it collected with that one, no more.
+        let recorded = token.status.as_ref().and_then(|status| status.secret_ref.as_ref());
+        let written = recorded.is_some_and(|recorded| Some(&recorded.name) == self.object.metadata.name.as_ref());
+        let unowned = owners.is_empty() || (written && !owners.iter().any(is_api_token));
+        if owned || (marked && unowned) {
+            Ownership::Ours
+        } else {
+            Ownership::Foreign
+        }
     }
 
     fn has_our_label(&self) -> bool {
