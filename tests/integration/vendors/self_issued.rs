@@ -148,12 +148,9 @@ async fn rotates(vendors: &Vendors, names: &Names, overlap: SignedDuration) {
 /// The credential of the last call that changed anything.
 fn last_change_by(vendors: &Vendors, vendor: &str) -> String {
     let callers = vendors.callers(vendor).into_iter();
-    let changes = vendors
-        .calls(vendor)
-        .into_iter()
-        .zip(callers)
-        .filter(|(call, _)| !call.starts_with("GET "));
-    changes.last().unwrap().1
+    let calls = vendors.calls(vendor).into_iter().zip(callers).rev();
+    let mut changes = calls.filter(|(call, _)| !call.starts_with("GET "));
+    changes.next().unwrap().1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
