@@ -37,7 +37,10 @@ impl ConditionType {
             Self::SecretSynced,
             "The Secret holds the value and all else that the spec declares.",
         ),
-        (Self::Active, "The token works now."),
+        (
+            Self::Active,
+            "The token works now; `Unknown` while nobody can ask its vendor, since its issuer is gone.",
+        ),
         (
             Self::Reconciling,
             "Work is going on or will be tried again by itself (kstatus: InProgress).",
@@ -186,17 +189,44 @@ reasons! {
     Paused,
 }
 
+/// What a condition says of its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It is so.
+    True,
+    /// It is not so.
+    False,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Truth {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(is_so: bool) -> Self {
+        if is_so { Self::True } else { Self::False }
+    }
+}
+
 /// Sets a condition; the transition time moves only where its status changes.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: ConditionType,
-    status: bool,
+    status: impl Into<Truth>,
     reason: Reason,
     message: impl Into<String>,
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let status = if status { "True" } else { "False" };
+    let status = status.into().as_str();
     let existing = conditions.iter().position(|c| c.type_ == type_.as_str());
     let unchanged_since = existing
         .and_then(|at| conditions.get(at))

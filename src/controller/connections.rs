@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::{IssuerId, IssuerKind, IssuerSpec},
     issuers::{Access, Issuer, IssuerError, Reach, observing::Observing},
+    lifecycle::CredentialTraits,
 };
 
 impl IssuerId {
@@ -50,7 +51,7 @@ pub struct Connections {
 struct Open {
     generation: Option<i64>,
     credential_version: Option<String>,
-    credential_hash: String,
+    credential: CredentialTraits,
     issuer: Arc<dyn Issuer>,
 }
 
@@ -77,7 +78,7 @@ impl Connections {
         if let Some(issuer) = self.same_credential(id, generation, &found) {
             return Ok(issuer);
         }
-        let hash = found.value.hash();
+        let credential = CredentialTraits::of(&found.value);
         let access = Access {
             spec,
             credential: found.value,
@@ -97,16 +98,16 @@ impl Connections {
         let opened = Open {
             generation,
             credential_version: found.version,
-            credential_hash: hash,
+            credential,
             issuer: issuer.clone(),
         };
         self.lock().insert(id.clone(), opened);
         Ok(issuer)
     }
 
-    /// Hash of the credential that the issuer was last opened with.
-    pub fn credential_hash(&self, id: &IssuerId) -> Option<String> {
-        self.lock().get(id).map(|open| open.credential_hash.clone())
+    /// The credential that the issuer was last opened with.
+    pub fn credential(&self, id: &IssuerId) -> Option<CredentialTraits> {
+        self.lock().get(id).map(|open| open.credential.clone())
     }
 
     /// Forgets all other issuers.
@@ -124,7 +125,7 @@ impl Connections {
     fn same_credential(&self, id: &IssuerId, generation: Option<i64>, found: &FoundCredential) -> Option<Arc<dyn Issuer>> {
         let mut open = self.lock();
         let open = open.get_mut(id).filter(|open| open.generation == generation)?;
-        if open.credential_hash != found.value.hash() {
+        if open.credential.hash != found.value.hash() {
             return None;
         }
         open.credential_version.clone_from(&found.version);

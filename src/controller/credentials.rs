@@ -9,7 +9,10 @@ use std::{
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -101,12 +104,12 @@ impl Known {
         number(self).zip(number(other)).is_some_and(|(this, other)| this < other)
     }
 
-    fn of(secret: Option<&PartialObjectMeta<Secret>>) -> Self {
-        let held = |secret: &PartialObjectMeta<Secret>| secret.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
+    fn of(secret: Option<&ObjectMeta>) -> Self {
+        let held = |secret: &ObjectMeta| secret.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER);
         Self {
-            version: secret.and_then(ResourceExt::resource_version),
+            version: secret.and_then(|secret| secret.resource_version.clone()),
             held: secret.is_some_and(held),
-            going_since: secret.and_then(|secret| secret.metadata.deletion_timestamp.as_ref().map(|Time(at)| *at)),
+            going_since: secret.and_then(|secret| secret.deletion_timestamp.as_ref().map(|Time(at)| *at)),
         }
     }
 }
@@ -127,7 +130,7 @@ impl Credentials {
     /// Where the API server refuses or does not answer.
     pub async fn look(&self, key: &Key) -> Result<Credential, CallError> {
         let found = call(self.api::<Secret>(key).get_metadata_opt(&key.1)).await?;
-        let known = Known::of(found.as_ref());
+        let known = Known::of(found.as_ref().map(|found| &found.metadata));
         let credential = match known.version {
             None => Credential::Absent,
             Some(_) => Credential::Present {
@@ -178,7 +181,7 @@ impl Credentials {
             ..Default::default()
         };
         let written = call(api.patch_metadata(&key.1, &parameters, &Patch::Merge(patch))).await?;
-        self.learn(key, Known::of(Some(&written)));
+        self.learn(key, Known::of(Some(&written.metadata)));
         Ok(())
     }
 
@@ -207,6 +210,16 @@ impl Credentials {
                 version: found.resource_version().map(str::to_owned),
             }),
             None => Err(CredentialError::NoText { name, key: key.to_owned() }),
+        }
+    }
+
+    /// A Secret that this program wrote itself may be a credential: the next call is made with what it holds now, and not only when
+    /// the watch shows it.
+    pub async fn wrote(&self, key: &Key, metadata: &ObjectMeta) {
+        let known = self.lock().get(key).map(|watched| watched.known.clone());
+        if known.is_some_and(|known| learns(&known, Known::of(Some(metadata)))) {
+            // Whoever listens has ended where nobody takes it.
+            let _ = self.changed.send(key.clone()).await;
         }
     }
 
@@ -251,7 +264,7 @@ async fn follow(api: Api<PartialObjectMeta<Secret>>, key: Key, known: Arc<Mutex<
     let seen = watch_object(api, &key.1).default_backoff();
     let mut seen = std::pin::pin!(seen.filter_map(async |seen| seen.ok()));
     while let Some(secret) = seen.next().await {
-        if learns(&known, Known::of(secret.as_ref())) && changed.send(key.clone()).await.is_err() {
+        if learns(&known, Known::of(secret.as_ref().map(|secret| &secret.metadata))) && changed.send(key.clone()).await.is_err() {
             return;
         }
     }

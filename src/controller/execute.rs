@@ -4,11 +4,11 @@ use kube::ResourceExt;
 use rand::rngs::SysRng;
 use tracing::{debug, warn};
 
-use super::{context::ScopedContext, gather, issuer_calls, ledger, tokens::PassError, writes};
+use super::{context::ScopedContext, gather, issuer_calls, ledger, recent::key, tokens::PassError, writes};
 use crate::{
     api::{ApiTokenStatus, IssuerId},
     issuers::{IssuedToken, builtin},
-    lifecycle::{Failure, Observed, Step, secret, token_id},
+    lifecycle::{Failure, Observed, ObservedSecret, Step, secret, token_id},
     operations::metrics::Outcome,
 };
 
@@ -92,6 +92,7 @@ async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedC
                 writes::still_as_read(&token, context).await.map_err(Stopped::Pass)?;
             }
             observed.secret = gather::secret_access(&token, context).create(&secret).await?;
+            tell_credentials(&observed.secret, context).await;
         }
         Step::UpdateSecret {
             secret,
@@ -104,6 +105,7 @@ async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedC
             }
             let name = secret.object().name_any();
             let written = gather::access_to(&name, &token, context).replace(&secret).await?;
+            tell_credentials(&written, context).await;
             *observed.secret_named(&name) = written;
             observed.repaired = changes;
         }
@@ -119,6 +121,14 @@ async fn take_secret_step(step: Step, observed: &mut Observed, context: &ScopedC
         }
     }
     Ok(())
+}
+
+/// The Secret of a token may be the credential of an issuer.
+async fn tell_credentials(secret: &ObservedSecret, context: &ScopedContext) {
+    if let ObservedSecret::Found(found) = secret {
+        let metadata = &found.object().metadata;
+        context.shared.credentials.wrote(&key(metadata), metadata).await;
+    }
 }
 
 /// Writes the status in the middle of a pass: what follows rests on it.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::{
@@ -33,6 +34,8 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     let issuer = issuer(&token, context);
     Observed {
         others_ids: others_ids(&token, &issuer, context),
+        others_uids: others_uids(&token, &secret, context),
+        ahead: SignedDuration::ZERO,
         shown: None,
         polled_at: context.stores.polls.get(&uid),
         former_secret: ObservedSecret::Unchanged,
@@ -44,6 +47,7 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
         orphaned: Vec::new(),
         issuer,
         namespace_ends: context.shared.stores.namespace_ends(secret::namespace(&token)),
+        needed_by_others: is_needed_by_others(&token, context),
         secret_promised_to: promised_to(&token, context),
         fresh: context.stores.fresh.take(&uid),
         terms: context.shared.terms(),
@@ -77,6 +81,16 @@ fn others_ids(token: &ApiToken, issuer: &Result<ObservedIssuer, IssuerProblem>, 
         ids.extend(stores.adoptions.ask(&at_issuer, token).map(|_| id.clone()));
     }
     ids
+}
+
+/// Whose tokens may be on their way: only where one is to be taken over, or a Secret names one.
+fn others_uids(token: &ApiToken, secret: &ObservedSecret, context: &ScopedContext) -> BTreeSet<String> {
+    let issued = token.status.as_ref().is_some_and(|status| status.token.is_some());
+    let names_one = token.spec.adopt.is_some() || matches!(secret, ObservedSecret::Found(_));
+    if issued || !names_one {
+        return BTreeSet::new();
+    }
+    context.shared.stores.uids_of_others(token)
 }
 
 /// Access to the Secret that the token names.
@@ -134,7 +148,16 @@ pub async fn read_adoptee(token: &ApiToken, context: &ScopedContext) -> Result<A
     }
     let stores = &context.shared.stores;
     let belongs_to = stores.other_with_hash(token, &hash).or_else(|| stores.adoptions.ask(&hash, token));
+    let belongs_to = belongs_to.map(|other| shown_to(secret::namespace(token), &other));
     Ok(Adoptee::Found { value, belongs_to })
+}
+
+/// Another ApiToken, `<namespace>/<name>`, as that namespace may know it: what others have is nobody's business.
+fn shown_to(namespace: &str, other: &str) -> String {
+    match other.split_once('/') {
+        Some((of, name)) if of == namespace => format!("ApiToken {name:?}"),
+        _ => "another ApiToken".to_owned(),
+    }
 }
 
 /// What is known of the Secret, read only where that does not suffice.
@@ -175,6 +198,17 @@ fn promised_to(token: &ApiToken, context: &ScopedContext) -> Option<String> {
     let claimants = context.stores.claimants(secret::namespace(token), secret::name(token));
     let oldest = claimants.into_iter().next()?;
     (oldest != token.name_any()).then_some(oldest)
+}
+
+/// Whether the token's Secret is the credential of an issuer that other ApiTokens refer to. It matters where the token goes.
+fn is_needed_by_others(token: &ApiToken, context: &ScopedContext) -> bool {
+    if token.metadata.deletion_timestamp.is_none() {
+        return false;
+    }
+    let secret = (secret::namespace(token).to_owned(), secret::name(token).to_owned());
+    let stores = &context.shared.stores;
+    let issuers = stores.issuers_with(&secret, &context.shared.settings.namespace);
+    issuers.iter().any(|issuer| stores.is_in_use_beside(issuer, token))
 }
 
 /// The issuer that the token refers to, as the token sees it.
@@ -226,7 +260,7 @@ fn observed<K: kube::Resource>(
         spec: spec.clone(),
         capabilities,
         generation: issuer.meta().generation,
-        credential_hash: context.shared.connections.credential_hash(&id),
+        credential: context.shared.connections.credential(&id),
         version: connections::version(&id, spec, issuer.meta().generation, &context.shared),
         timeout: timeout(spec),
         readiness: readiness(issuer, status),
@@ -243,7 +277,7 @@ fn unreadable(reference: &IssuerRef, why: &str) -> ObservedIssuer {
         spec: IssuerSpec::default(),
         capabilities: None,
         generation: None,
-        credential_hash: None,
+        credential: None,
         version: String::new(),
         timeout: issuers::DEFAULT_TIMEOUT,
         readiness: IssuerReadiness::Unreadable(why.to_owned()),

@@ -19,6 +19,10 @@ const SLACK: SignedDuration = SignedDuration::from_secs(1);
 /// Takes a step at the issuer. Time passes in it, so it is looked at anew.
 pub async fn take(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
     let issuer = open(observed, context).await?;
+    if let Ok(of) = &mut observed.issuer {
+        let id = IssuerId::new(&of.reference, secret::namespace(&observed.token));
+        of.credential = context.shared.connections.credential(&id);
+    }
     let request = request(observed);
     let result = match step {
         Step::ListTokens => list(issuer, &request, observed, context).await,

@@ -208,10 +208,21 @@ impl Stores {
 
     /// Whether any ApiToken refers to this issuer.
     pub fn is_in_use(&self, issuer: &IssuerRef, namespace: Option<&str>) -> bool {
+        self.has_user(issuer, namespace, |_| true)
+    }
+
+    /// Whether an ApiToken beside `token` refers to this issuer.
+    pub fn is_in_use_beside(&self, issuer: &IssuerId, token: &ApiToken) -> bool {
+        let namespace = Some(issuer.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        self.has_user(&issuer.reference, namespace, |user| user.metadata.uid != token.metadata.uid)
+    }
+
+    fn has_user(&self, issuer: &IssuerRef, namespace: Option<&str>, counts: impl Fn(&ApiToken) -> bool) -> bool {
         self.scopes.iter().any(|stores| {
             let uses = |token: &Guarded<ApiToken>| {
                 let same_namespace = namespace.is_none() || token.namespace().as_deref() == namespace;
-                same_namespace && token.0.as_ref().is_ok_and(|token| self.refers_to(token, issuer))
+                let refers = |token: &ApiToken| counts(token) && self.refers_to(token, issuer);
+                same_namespace && token.0.as_ref().is_ok_and(refers)
             };
             stores.tokens.find(uses).is_some()
         })
@@ -241,6 +252,14 @@ impl Stores {
         let mut ids = BTreeSet::new();
         self.each_other(token, issuer, |status| ids.extend(known_ids(status).map(str::to_owned)));
         ids
+    }
+
+    /// The uids of all other ApiTokens, as markers have them.
+    pub fn uids_of_others(&self, token: &ApiToken) -> BTreeSet<String> {
+        let others = self.scopes.iter().flat_map(|stores| stores.tokens.state());
+        let others = others.filter(|other| other.meta().uid != token.metadata.uid);
+        let short = |uid: &String| marker::hex(uid, marker::UID_LENGTH);
+        others.filter_map(|other| other.meta().uid.as_ref().map(short)).collect()
     }
 
     /// What ApiTokens account for at this issuer.

@@ -117,10 +117,14 @@ pub struct ListedToken {
     pub name: Option<String>,
     /// The value, where the issuer shows it.
     pub value: Option<TokenValue>,
+    /// The last characters of the value, where the issuer shows those alone.
+    pub hint: Option<String>,
     /// Whether it works.
     pub state: ListedState,
-    /// When it was made, where the issuer tells.
+    /// When it was made, by the issuer's clock, where it tells.
     pub created_at: Option<Timestamp>,
+    /// The time at the issuer when it showed this, where it tells.
+    pub shown_at: Option<Timestamp>,
     /// When the issuer ends it by itself.
     pub expires_at: Option<Timestamp>,
     /// When it was last used, where the issuer tells.

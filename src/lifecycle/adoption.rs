@@ -6,8 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     checks::{self, Refusal},
     held, live,
+    marker::Marker,
     observed::{Adoptee, FoundSecret, Observed},
     plan::{Plan, Step},
+    replacement::OTHERS_TIME,
     schedule, secret,
     status::Draft,
 };
@@ -45,8 +47,8 @@ fn by_id(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>,
     if !observed.is_remote() {
         return refused(observed, state, "the built-in issuer keeps no tokens by id: use adopt.secretRef");
     }
-    if let Some(step) = look(observed) {
-        return Plan::Step(step);
+    if let Some(plan) = look(observed) {
+        return plan;
     }
     match observed.listed(id) {
         None => refused(observed, state, "the issuer has no token with that id: correct spec.adopt.tokenID"),
@@ -64,14 +66,14 @@ fn by_value(observed: &Observed, state: ObservedState, found: Option<&FoundSecre
         return refused(
             observed,
             state,
-            &format!("the value is that of ApiToken {other}: delete one of the two"),
+            &format!("{other} has or had the value: let a new token be issued instead"),
         );
     }
     if !observed.is_remote() {
         return here(observed, state, found, value);
     }
-    if let Some(step) = look(observed) {
-        return Plan::Step(step);
+    if let Some(plan) = look(observed) {
+        return plan;
     }
     let mut listed = observed.view.iter().flatten();
     match listed.find(|listed| listed.value.as_ref().is_some_and(|shown| shown.hash() == value.hash())) {
@@ -84,12 +86,16 @@ fn by_value(observed: &Observed, state: ObservedState, found: Option<&FoundSecre
     }
 }
 
-/// What must be there before the issuer's token is anybody's.
-fn look(observed: &Observed) -> Option<Step> {
-    if !observed.is_held() {
-        return Some(Step::AddFinalizer);
+/// What must be there before the issuer's token is anybody's. Where names don't tell whose a token is, it may be the one that
+/// another ApiToken is having made.
+fn look(observed: &Observed) -> Option<Plan> {
+    if observed.issuer.as_ref().is_ok_and(|issuer| issuer.busy) {
+        return Some(Plan::unchanged(observed, Some(schedule::later(observed.now, OTHERS_TIME))));
     }
-    observed.view.is_none().then_some(Step::ListTokens)
+    if !observed.is_held() {
+        return Some(Plan::Step(Step::AddFinalizer));
+    }
+    observed.view.is_none().then_some(Plan::Step(Step::ListTokens))
 }
 
 /// A value that was made elsewhere becomes one of the built-in issuer.
@@ -116,15 +122,8 @@ fn here(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, 
 }
 
 fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, listed: &ListedToken) -> Plan {
-    if observed.others_ids.contains(&listed.id) {
-        return refused(observed, state, "the token is another ApiToken's: delete one of the two");
-    }
-    if is_own_credential(observed, listed) {
-        return refused(
-            observed,
-            state,
-            "the token is the credential of the issuer itself: let a new one be issued instead",
-        );
+    if let Some(why) = obstacle(observed, listed) {
+        return refused(observed, state, why);
     }
     if listed.state == ListedState::Revoked {
         return refused(observed, state, "the token is revoked: let a new one be issued instead");
@@ -136,7 +135,7 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
                 id: listed.id.clone(),
                 name: listed.name.clone(),
                 attempt: 1,
-                issued_at: listed.created_at.unwrap_or(observed.now),
+                issued_at: observed.made_at(listed).unwrap_or(observed.now),
                 announced_at: None,
                 expires_at: listed.expires_at,
                 details: Default::default(),
@@ -147,10 +146,31 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
     }
 }
 
-/// Whoever had it could do whatever the operator can; rotating it would lock the operator out. Only a value that is shown tells.
-fn is_own_credential(observed: &Observed, listed: &ListedToken) -> bool {
-    let own = observed.issuer.as_ref().ok().and_then(|issuer| issuer.credential_hash.as_ref());
-    listed.value.as_ref().is_some_and(|value| Some(&value.hash()) == own)
+/// Why a token is not to be had, whoever asks for it.
+///
+/// Whoever had the issuer's credential could do whatever the operator can; rotating it would lock the operator out. Where the
+/// issuer shows of a value only how it ends, what ends alike may be it.
+pub fn obstacle(observed: &Observed, listed: &ListedToken) -> Option<&'static str> {
+    if observed.others_ids.contains(&listed.id) || may_be_on_its_way(observed, listed) {
+        return Some("the token is another ApiToken's: let a new one be issued instead");
+    }
+    let own = observed.issuer.as_ref().ok()?.credential.as_ref()?;
+    match (&listed.value, &listed.hint) {
+        (Some(value), _) if value.hash() == own.hash => {
+            Some("the token is the credential of the issuer itself: let a new one be issued instead")
+        }
+        (None, Some(hint)) if *hint == own.hint => {
+            Some("the token ends like the credential of the issuer, and may be it: let a new one be issued instead")
+        }
+        _ => None,
+    }
+}
+
+/// Whether another ApiToken that exists may have had it made, and has not recorded it yet.
+fn may_be_on_its_way(observed: &Observed, listed: &ListedToken) -> bool {
+    let marker = listed.name.as_deref().and_then(Marker::in_name);
+    let busy = observed.issuer.as_ref().is_ok_and(|issuer| issuer.busy);
+    busy || marker.is_some_and(|marker| observed.terms.is_ours(&marker) && observed.others_uids.contains(&marker.uid))
 }
 
 fn take_over(observed: &Observed, state: ObservedState, found: Option<&FoundSecret>, adopted: &IssuedToken) -> Plan {
@@ -167,7 +187,7 @@ fn take_over(observed: &Observed, state: ObservedState, found: Option<&FoundSecr
 
 /// The issuer does not show the value: the token is ours from now on, its Secret stays empty.
 fn without_value(observed: &Observed, state: ObservedState, listed: &ListedToken) -> Plan {
-    let issued_at = listed.created_at.unwrap_or(observed.now);
+    let issued_at = observed.made_at(listed).unwrap_or(observed.now);
     let declared_end = schedule::end(&observed.token.spec, Some(issued_at));
     let record = TokenStatus {
         id: Some(listed.id.clone()),

@@ -129,7 +129,7 @@ mod tests {
             spec,
             capabilities: None,
             generation: Some(1),
-            credential_hash: None,
+            credential: None,
             version: "1".into(),
             timeout: SignedDuration::ZERO,
             readiness: IssuerReadiness::Ready,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -23,6 +23,8 @@ use crate::{
     issuers::ListedToken,
 };
 
+/// How often it is looked whether others still need the token.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// An issuer that does not answer is asked at least this often.
 const FEWEST_TRIES: i32 = 3;
 
@@ -36,7 +38,8 @@ pub fn decide(observed: &Observed) -> Plan {
         return let_go(observed, known(observed, OrphanReason::NotRevoked));
     }
     if let Some(failure) = &observed.failure {
-        return Draft::new(observed).failed(failure);
+        // Waiting for a change could be for ever.
+        return Draft::new(observed).failed(&failure.clone().retried());
     }
     if let Some(retry_at) = live::pause_after_failure(observed) {
         return Draft::new(observed).rest(retry_at);
@@ -47,7 +50,24 @@ pub fn decide(observed: &Observed) -> Plan {
     if observed.capabilities().is_none() {
         return Draft::new(observed).failed(&unreachable());
     }
+    if let Some(end) = end_of_wait(observed).filter(|end| *end > observed.now) {
+        return waits_for_others(observed, end);
+    }
     end_all(observed).unwrap_or(Plan::Step(Step::RemoveFinalizer))
+}
+
+/// Until when a token by which an issuer is asked stays for the tokens of others there: without it none of them could be ended.
+fn end_of_wait(observed: &Observed) -> Option<Timestamp> {
+    let Time(deleted) = observed.token.metadata.deletion_timestamp.as_ref()?;
+    let since = (*deleted).max(observed.terms.started_at);
+    (observed.needed_by_others && has_any(observed)).then(|| schedule::later(since, observed.terms.revoke_deadline))
+}
+
+fn waits_for_others(observed: &Observed, end: Timestamp) -> Plan {
+    let mut draft = Draft::new(observed);
+    let message = format!("other ApiTokens need an issuer that is asked with this token: it is ended after them, or at {end}");
+    draft.not_ready(Reason::Deleting, message);
+    draft.rest(Some(end.min(schedule::later(observed.now, LOOK_AGAIN))))
 }
 
 /// The owner reference takes the Secret; somebody else's finalizer may keep the object in sight.

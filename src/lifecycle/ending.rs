@@ -61,7 +61,8 @@ fn ours(observed: &Observed) -> impl Iterator<Item = &FoundSecret> {
 
 fn end_secret(observed: &Observed, destination: Destination, found: &FoundSecret) -> Option<Step> {
     if is_removed(observed, destination) {
-        return Some(Step::DeleteSecret(SecretVersion::of(found)));
+        // Where somebody else's finalizer keeps it, there is no more to do.
+        return (!found.is_going()).then(|| Step::DeleteSecret(SecretVersion::of(found)));
     }
     secret::marked_as_ended(&observed.token, found).map(|secret| Step::UpdateSecret {
         secret,

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    checks, has_expired, intent,
+    adoption, checks, has_expired, intent,
     marker::short_uid,
     observed::{FoundSecret, Observed},
     schedule, secret,
@@ -155,8 +155,9 @@ fn made_here(observed: &Observed, value: TokenValue) -> IssuedToken {
 fn left_at_issuer(observed: &Observed, found: &FoundSecret, value: TokenValue) -> Option<IssuedToken> {
     let id = found.annotation(names::TOKEN_ID_ANNOTATION)?;
     let listed = observed.listed(id)?;
-    let allowed = checks::adoption_is_allowed(observed) && !observed.others_ids.contains(id);
-    allowed.then(|| IssuedToken {
+    let another_value = listed.value.as_ref().is_some_and(|shown| shown.hash() != value.hash());
+    let allowed = checks::adoption_is_allowed(observed) && adoption::obstacle(observed, listed).is_none();
+    (allowed && !another_value).then(|| IssuedToken {
         value,
         id: id.to_owned(),
         name: listed.name.clone(),

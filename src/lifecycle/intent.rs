@@ -43,7 +43,7 @@ const NONCE_SHARE: i32 = 100;
 const LONGEST_NONCE: SignedDuration = SignedDuration::from_mins(5);
 /// The grace of a reset begins before the overlap does, and vendors state it roughly.
 const RESET_MARGIN: SignedDuration = SignedDuration::from_mins(10);
-/// A vendor's times are to the second, and its clock is not ours.
+/// A vendor's times are to the second, its clock's and those of its tokens.
 const VENDOR_CLOCK: SignedDuration = SignedDuration::from_secs(2);
 
 /// Until when the attempt's own token may be written to the Secret.
@@ -211,7 +211,7 @@ fn is_new(observed: &Observed, pending: &Pending, token: &ListedToken) -> bool {
         && !observed.was_replaced(token)
         && !observed.others_ids.contains(&token.id)
         && !pending.before.contains(&token_value::hash(token.id.as_bytes()))
-        && token.created_at.is_none_or(|created| created >= began)
+        && observed.made_at(token).is_none_or(|made| made >= began)
 }
 
 impl Marker {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{
         api_token::{ObservedState, TokenStatus},
-        conditions::Reason,
+        conditions::{self, ConditionType, Reason, Truth},
     },
     token_value::TokenValue,
 };
@@ -95,13 +95,7 @@ pub fn refused_until(observed: &Observed, state: ObservedState, refusal: &Refusa
     }
     let mut draft = Draft::new(observed);
     honour_suspension(observed, state, &mut draft);
-    if matches!(refusal.reason, Reason::IssuerNotFound | Reason::NamespaceNotAllowed) && observed.current().is_some() {
-        draft.active(
-            false,
-            Reason::Pending,
-            "not accepted until its issuer is there and allows this namespace",
-        );
-    }
+    unaccepted(observed, refusal.reason, &mut draft);
     draft.not_ready(refusal.reason, refusal.message.clone());
     // What stands in the way keeps it from being replaced too.
     let warning = if draft.status.state == Some(ObservedState::Active) {
@@ -112,6 +106,28 @@ pub fn refused_until(observed: &Observed, state: ObservedState, refusal: &Refusa
     let look_again_at = look_again_at.into_iter().chain(warning).min();
     let again = refusal.passing.then(|| schedule::later(observed.now, SOON));
     draft.rest(again.or(look_again_at))
+}
+
+/// Verifiers accept no token of an issuer that is gone or does not allow the namespace. A vendor knows nothing of that, and without
+/// the issuer nobody can ask it.
+fn unaccepted(observed: &Observed, reason: Reason, draft: &mut Draft<'_>) {
+    if observed.current().is_none() {
+        return;
+    }
+    let works = conditions::is_true(&draft.status.conditions, ConditionType::Active);
+    match (reason, observed.is_remote()) {
+        (Reason::IssuerNotFound | Reason::NamespaceNotAllowed, false) => draft.active(
+            false,
+            Reason::Pending,
+            "not accepted until its issuer is there and allows this namespace",
+        ),
+        (Reason::IssuerNotFound, true) if works => draft.active(
+            Truth::Unknown,
+            Reason::IssuerNotFound,
+            "it worked when its issuer was last asked, and the vendor may still accept it: create the issuer again",
+        ),
+        _ => {}
+    }
 }
 
 /// Brings the state of an existing token to what is declared, whatever else stands in the way; a

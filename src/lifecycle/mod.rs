@@ -40,7 +40,9 @@ mod tests;
 
 pub use held::token_id;
 pub use intent::{TIME_TO_CALL, take_waiting};
-pub use observed::{Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Terms};
+pub use observed::{
+    Adoptee, CredentialTraits, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Terms,
+};
 pub use plan::{Failure, FailureKind, Notice, Orphan, OrphanReason, Plan, Rest, SecretVersion, Step};
 pub use remote::{is_only_a_poll, shown_as_recorded};
 pub use status::same_but_for_foreign_changes;

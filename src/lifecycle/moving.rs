@@ -78,7 +78,7 @@ pub fn finish(observed: &Observed) -> Option<Plan> {
     }
     match &observed.former_secret {
         ObservedSecret::Unchanged => Some(Plan::Step(Step::ReadFormerSecret)),
-        ObservedSecret::Found(former) if former.ownership(&observed.token) == Ownership::Ours => {
+        ObservedSecret::Found(former) if former.ownership(&observed.token) == Ownership::Ours && !former.is_going() => {
             Some(Plan::Step(Step::DeleteSecret(SecretVersion::of(former))))
         }
         ObservedSecret::Absent | ObservedSecret::Found(_) => None,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use zeroize::Zeroize;
 
 use super::{
@@ -32,6 +32,8 @@ pub struct Observed {
     pub issuer: Result<ObservedIssuer, IssuerProblem>,
     /// Whether the namespace is being deleted.
     pub namespace_ends: bool,
+    /// Whether other ApiTokens stand on an issuer that is asked with this token, where this one is being deleted.
+    pub needed_by_others: bool,
     /// The Secret that the spec names.
     pub secret: ObservedSecret,
     /// The Secret that the status names, where the spec names another one by now.
@@ -42,12 +44,16 @@ pub struct Observed {
     pub adoptee: Adoptee,
     /// What the issuer holds, where it was asked in this pass.
     pub view: Option<Vec<ListedToken>>,
+    /// How far the issuer's clock is ahead of ours, by what it showed in this pass.
+    pub ahead: SignedDuration,
     /// The current token in a list that was asked for by another, and that shows all as recorded.
     pub shown: Option<ListedToken>,
     /// When the issuer was asked last.
     pub polled_at: Option<Timestamp>,
     /// Ids of tokens that other ApiTokens have or had at this issuer, where that can matter.
     pub others_ids: BTreeSet<String>,
+    /// The uids of other ApiTokens, as markers have them, where a token may be taken over.
+    pub others_uids: BTreeSet<String>,
     /// The try whose intent was written in this pass, and which nobody has made yet.
     pub intent_in_hand: Option<i64>,
     /// A token that was made and that no status names as current yet.
@@ -161,12 +167,20 @@ impl Observed {
     /// Takes in what the issuer holds. Whoever wrote the intent may have written its Secret since this pass
     /// began, so what was seen of the Secrets counts no more.
     pub fn sees(&mut self, view: Vec<ListedToken>, now: Timestamp) {
+        let shown_at = view.iter().filter_map(|token| token.shown_at).max();
+        self.ahead = shown_at.map_or(SignedDuration::ZERO, |shown_at| shown_at.duration_since(now));
         self.view = Some(view);
         self.polled_at = Some(now);
         if self.pending().is_some() {
             self.secret = ObservedSecret::Unchanged;
             self.former_secret = ObservedSecret::Unchanged;
         }
+    }
+
+    /// When a token was made, by our clock, where the issuer tells.
+    pub fn made_at(&self, token: &ListedToken) -> Option<Timestamp> {
+        let created_at = token.created_at?;
+        Some(created_at.checked_sub(self.ahead).unwrap_or(created_at))
     }
 
     /// Whether the status speaks of the present spec.
@@ -191,7 +205,7 @@ pub enum Adoptee {
     Found {
         /// The value.
         value: TokenValue,
-        /// The other ApiToken.
+        /// The other ApiToken, in words that the owner of this one may read.
         belongs_to: Option<String>,
     },
 }
@@ -207,8 +221,8 @@ pub struct ObservedIssuer {
     pub capabilities: Option<Capabilities>,
     /// metadata.generation of its spec.
     pub generation: Option<i64>,
-    /// Hash of its credential, where it was opened with one.
-    pub credential_hash: Option<String>,
+    /// Its credential, where it was opened with one.
+    pub credential: Option<CredentialTraits>,
     /// Changes whenever the issuer or its credential does.
     pub version: String,
     /// How long one call to it may take.
@@ -221,6 +235,25 @@ pub struct ObservedIssuer {
     pub namespace_allowed: bool,
     /// Whether another ApiToken has an open intent here, where that excludes this one's.
     pub busy: bool,
+}
+
+/// By what the issuer's own credential is known among the tokens that it shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialTraits {
+    /// Hash of its value.
+    pub hash: String,
+    /// The last characters of its value.
+    pub hint: String,
+}
+
+impl CredentialTraits {
+    /// Those of that value.
+    pub fn of(value: &TokenValue) -> Self {
+        Self {
+            hash: value.hash(),
+            hint: value.hint(),
+        }
+    }
 }
 
 /// Whether an issuer can be used.
@@ -262,7 +295,8 @@ pub enum ObservedSecret {
 /// Whose a Secret is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// This ApiToken's (design: owned by its uid; or by a former object of its name; or unowned, with our label and its name).
+    /// This ApiToken's: owned by its uid; or by a former object of its name; or with our label and its name, and unowned, or named
+    /// by its status and owned by no other ApiToken.
     Ours,
     /// Somebody else's: never touched.
     Foreign,
@@ -306,6 +340,11 @@ impl FoundSecret {
         self.object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
     }
 
+    /// Whether it is being deleted, and only a finalizer keeps it.
+    pub fn is_going(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
     /// Its version.
     pub fn resource_version(&self) -> Option<&str> {
         self.object.metadata.resource_version.as_deref()
@@ -315,14 +354,20 @@ impl FoundSecret {
     pub fn ownership(&self, token: &ApiToken) -> Ownership {
         let owners = self.object.metadata.owner_references.as_deref().unwrap_or_default();
         let named = |name: &str| Some(name) == token.metadata.name.as_deref();
-        let ours = match owners {
-            [] => self.has_our_label() && self.annotation(names::API_TOKEN_ANNOTATION).is_some_and(named),
-            owners => owners.iter().any(|owner| {
-                Some(owner.uid.as_str()) == token.metadata.uid.as_deref()
-                    || (owner.kind == "ApiToken" && owner.api_version.starts_with("apitoken.dev/") && named(&owner.name))
-            }),
-        };
-        if ours { Ownership::Ours } else { Ownership::Foreign }
+        let marked = self.has_our_label() && self.annotation(names::API_TOKEN_ANNOTATION).is_some_and(named);
+        let is_api_token = |owner: &OwnerReference| owner.kind == "ApiToken" && owner.api_version.starts_with("apitoken.dev/");
+        let owned = owners
+            .iter()
+            .any(|owner| Some(owner.uid.as_str()) == token.metadata.uid.as_deref() || (is_api_token(owner) && named(&owner.name)));
+        // Whoever gives a Secret that we wrote an owner wants it collected with that one, no more.
+        let recorded = token.status.as_ref().and_then(|status| status.secret_ref.as_ref());
+        let written = recorded.is_some_and(|recorded| Some(&recorded.name) == self.object.metadata.name.as_ref());
+        let unowned = owners.is_empty() || (written && !owners.iter().any(is_api_token));
+        if owned || (marked && unowned) {
+            Ownership::Ours
+        } else {
+            Ownership::Foreign
+        }
     }
 
     fn has_our_label(&self) -> bool {

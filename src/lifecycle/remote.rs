@@ -100,15 +100,33 @@ pub fn next_poll(observed: &Observed) -> Timestamp {
     }
 }
 
-/// The next step towards the end of each token for which `ends` holds.
+/// The next step towards the end of each token for which `ends` holds. The one by which the issuer is asked comes last, and once
+/// it works no more nothing can be asked.
 pub fn next_end(observed: &Observed, view: &[ListedToken], ends: impl Fn(&ListedToken) -> bool) -> Option<Step> {
-    let token = view.iter().find(|token| ends(token))?;
+    let ending = view.iter().filter(|token| ends(token));
+    let token = ending.min_by_key(|token| is_credential(observed, token))?;
+    if token.state == ListedState::Revoked && is_credential(observed, token) {
+        return None;
+    }
     let revoke_first = observed.capabilities()?.revoke_before_delete;
     Some(if revoke_first && token.state != ListedState::Revoked {
         Step::RevokeToken { id: token.id.clone() }
     } else {
         Step::DeleteToken { id: token.id.clone() }
     })
+}
+
+/// Whether the issuer is asked by this token of ours.
+fn is_credential(observed: &Observed, token: &ListedToken) -> bool {
+    let credential = observed.issuer.as_ref().ok().and_then(|issuer| issuer.credential.as_ref());
+    let current = observed.current().filter(|_| is_current(observed, token));
+    let mut previous = observed.previous().iter();
+    let previous = previous.find(|previous| previous.id.as_deref() == Some(&token.id));
+    let hash = match current {
+        Some(current) => current.hash.as_ref(),
+        None => previous.and_then(|previous| previous.hash.as_ref()),
+    };
+    credential.is_some_and(|credential| Some(&credential.hash) == hash)
 }
 
 /// Ends replaced tokens whose overlap is over, and what attempts have left; a token that a Secret names

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long somebody else's announced token may take to come, beyond the propagation delay.
-const OTHERS_TIME: SignedDuration = SignedDuration::from_secs(5);
+pub const OTHERS_TIME: SignedDuration = SignedDuration::from_secs(5);
 /// How long a value stays accepted over which another was announced, if that other never comes.
 const OVERTAKEN_TIME: SignedDuration = SignedDuration::from_hours(24);
 

@@ -16,7 +16,7 @@ use crate::{
         ApiTokenStatus,
         api_token::{AvailableActions, ObservedState, Pending, PreviousToken, SecretStatus, TokenStatus},
         bounds,
-        conditions::{self, ConditionType, Reason},
+        conditions::{self, ConditionType, Reason, Truth},
         names,
     },
     token_value,
@@ -76,7 +76,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Sets a condition, of the present generation and time.
-    pub fn condition(&mut self, type_: ConditionType, status: bool, reason: Reason, message: impl Into<String>) {
+    pub fn condition(&mut self, type_: ConditionType, status: impl Into<Truth>, reason: Reason, message: impl Into<String>) {
         let generation = self.observed.token.metadata.generation;
         conditions::set(
             &mut self.status.conditions,
@@ -122,7 +122,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether the token works now.
-    pub fn active(&mut self, works: bool, reason: Reason, message: &str) {
+    pub fn active(&mut self, works: impl Into<Truth>, reason: Reason, message: &str) {
         self.condition(ConditionType::Active, works, reason, message);
     }
 

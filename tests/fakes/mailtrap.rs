@@ -26,6 +26,8 @@ pub struct Mailtrap {
     pub resets_what_expires: bool,
     /// The status with which it refuses to delete a token that is the last of its domain.
     pub keeps_last: Option<u16>,
+    /// Whether the credential counts no more, but those tokens that it made.
+    pub retired: bool,
     now: Now,
     tokens: Vec<Token>,
     last_id: i64,
@@ -56,6 +58,7 @@ impl Mailtrap {
         Self {
             resets_what_expires: false,
             keeps_last: None,
+            retired: false,
             now,
             tokens: Vec::new(),
             last_id: 4000,
@@ -80,6 +83,13 @@ impl Mailtrap {
     pub fn plant(&mut self, name: &str) -> i64 {
         let resources = vec![json!({ "resource_type": "account", "resource_id": 3229, "access_level": 10 })];
         self.add(name.to_owned(), resources, None).id
+    }
+
+    /// The credential is among its tokens from now on.
+    pub fn show_credential(&mut self) -> i64 {
+        let id = self.plant("the operator's");
+        CREDENTIAL.clone_into(&mut self.tokens.last_mut().unwrap().value);
+        id
     }
 
     fn add(&mut self, name: String, resources: Vec<Value>, expires_at: Option<Timestamp>) -> &Token {
@@ -166,9 +176,9 @@ impl Mailtrap {
     }
 
     fn authorize(&self, operation: &str, request: &Request) -> Result<(), Refused> {
-        let bearer = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        let known = match request.header("api-token").or(bearer) {
-            Some(CREDENTIAL) => return Ok(()),
+        let known = match request.credential() {
+            Some(CREDENTIAL) if !self.retired => return Ok(()),
+            Some(value) if self.live().iter().any(|token| token.value == value) => return Ok(()),
             Some(READER) => matches!(operation, "list" | "get"),
             _ => return Err(Reply::json(401, &json!({ "error": "Incorrect API token" }))),
         };

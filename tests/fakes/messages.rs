@@ -54,6 +54,13 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// What the caller proves itself with, in whichever header.
+    pub fn credential(&self) -> Option<&str> {
+        let bearer = self.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
+        let own = ["api-token", "x-auth-token"].into_iter().find_map(|name| self.header(name));
+        own.or(bearer)
+    }
+
     /// Its body, where it is JSON and says so.
     pub fn json(&self) -> Option<Value> {
         let kind = self.header("content-type")?.split(';').next()?;

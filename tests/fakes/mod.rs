@@ -71,6 +71,7 @@ struct Shared<B> {
     before: Vec<B>,
     lag: usize,
     calls: Vec<String>,
+    callers: Vec<String>,
     faults: Faults,
     violations: Vec<String>,
 }
@@ -85,6 +86,7 @@ impl<B: Behaviour> Fake<B> {
             before: Vec::new(),
             lag: 0,
             calls: Vec::new(),
+            callers: Vec::new(),
             faults: Faults::default(),
             violations: Vec::new(),
         }));
@@ -105,6 +107,11 @@ impl<B: Behaviour> Fake<B> {
     /// The calls so far.
     pub fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
+    }
+
+    /// The credential of each of them.
+    pub fn callers(&self) -> Vec<String> {
+        self.lock().callers.clone()
     }
 
     /// Has the next call of that operation go wrong.
@@ -150,6 +157,7 @@ impl<B: Behaviour> Shared<B> {
     /// What comes back for a call; nothing where it goes wrong.
     fn handle(&mut self, request: &Request) -> (Reply, Option<Shown>) {
         self.calls.push(self.vendor.shown(request));
+        self.callers.push(request.credential().unwrap_or_default().to_owned());
         let Some(operation) = self.vendor.operation(request) else {
             self.violations.push(format!("there is no {}", self.vendor.shown(request)));
             return (Reply::empty(404), None);

@@ -44,6 +44,8 @@ pub struct Prefactor {
     pub vanishing: Vec<String>,
     /// How many tokens somebody makes once the next page is read.
     pub appearing: usize,
+    /// Whether the credential counts no more, but those tokens that it made.
+    pub retired: bool,
     now: Now,
     tokens: Vec<Token>,
     keys: Vec<String>,
@@ -83,6 +85,7 @@ impl Prefactor {
             asks_for_peace: None,
             vanishing: Vec::new(),
             appearing: 0,
+            retired: false,
             now,
             tokens: Vec::new(),
             keys: Vec::new(),
@@ -112,6 +115,13 @@ impl Prefactor {
         let token = self.add(&json!({ "token_scope": "account" }), ACCOUNT.to_owned(), None);
         token.created_by_admin_user_id = Some("90909090909090909090909090909090".to_owned());
         token.id.clone()
+    }
+
+    /// The credential is among its tokens from now on.
+    pub fn show_credential(&mut self) -> String {
+        let id = self.plant();
+        CREDENTIAL.clone_into(&mut self.token(&id).value);
+        id
     }
 
     /// Somebody removes a token.
@@ -283,9 +293,10 @@ impl Prefactor {
     }
 
     fn act(&mut self, operation: &'static str, request: &Request) -> Result<Reply, Refused> {
-        let credential = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        match credential {
-            Some(CREDENTIAL) => {}
+        let works = |value: &str| self.live().iter().any(|token| token.status == "active" && token.value == value);
+        match request.credential() {
+            Some(CREDENTIAL) if !self.retired => {}
+            Some(value) if works(value) => {}
             Some(READER) if request.method == "GET" => {}
             Some(READER) => return Err(Refused("not_permitted", "you may not change api tokens".to_owned(), None)),
             Some(_) => return Err(Refused("bad_authtoken", "the token is not valid".to_owned(), None)),

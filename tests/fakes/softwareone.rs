@@ -47,6 +47,8 @@ pub struct Softwareone {
     pub after_a_page: Vec<String>,
     /// How it writes why it refuses.
     pub style: Style,
+    /// Whether the credential counts no more, but those tokens that it made.
+    pub retired: bool,
     now: Now,
     tokens: Vec<Token>,
     made: u64,
@@ -107,6 +109,7 @@ impl Softwareone {
             stubborn: false,
             after_a_page: Vec::new(),
             style: Style::Problem,
+            retired: false,
             now,
             tokens: Vec::new(),
             made: 0,
@@ -126,6 +129,13 @@ impl Softwareone {
     /// Somebody else makes a token.
     pub fn plant(&mut self, name: &str) -> &mut Token {
         self.add(ACCOUNT, name)
+    }
+
+    /// The credential is among its tokens from now on.
+    pub fn show_credential(&mut self) -> String {
+        let token = self.plant("the operator's");
+        CREDENTIAL.clone_into(&mut token.value);
+        token.id.clone()
     }
 
     fn add(&mut self, account: &str, name: &str) -> &mut Token {
@@ -284,8 +294,19 @@ impl Softwareone {
         shown
     }
 
+    fn authorize(&self, request: &Request) -> Result<(), Refused> {
+        let works = |value: &str| self.present().any(|token| token.status == "Active" && token.value == value);
+        match request.credential() {
+            Some(CREDENTIAL) if !self.retired => Ok(()),
+            Some(READER) if request.method == "GET" => Ok(()),
+            Some(READER) => Err(refused(403, "the token lacks a module")),
+            Some(value) if works(value) => Ok(()),
+            _ => Err(refused(401, "who are you")),
+        }
+    }
+
     fn act(&mut self, operation: &str, request: &Request) -> Result<Reply, Refused> {
-        authorize(request)?;
+        self.authorize(request)?;
         let parts = request.parts();
         match (operation, parts.get(4).copied().unwrap_or_default()) {
             ("list", _) => {
@@ -331,7 +352,7 @@ impl Behaviour for Softwareone {
             _ => return None,
         };
         // How a credential is refused does not stand there, and not all refusals are written as it has them.
-        let is_documented = authorize(request).is_ok() && self.style == Style::Problem;
+        let is_documented = self.authorize(request).is_ok() && self.style == Style::Problem;
         Some(Operation {
             name,
             template,
@@ -407,15 +428,6 @@ fn fields(request: &Request, known: &[&str]) -> Result<Map<String, Value>, Refus
     match body.keys().find(|name| !known.contains(&name.as_str())) {
         Some(unknown) => Err(refused(400, &format!("{unknown} is unknown"))),
         None => Ok(body),
-    }
-}
-
-fn authorize(request: &Request) -> Result<(), Refused> {
-    match request.header("authorization").and_then(|header| header.strip_prefix("Bearer ")) {
-        Some(CREDENTIAL) => Ok(()),
-        Some(READER) if request.method == "GET" => Ok(()),
-        Some(READER) => Err(refused(403, "the token lacks a module")),
-        _ => Err(refused(401, "who are you")),
     }
 }
 

@@ -89,6 +89,11 @@ impl Wavefront {
         self.tokens.iter().filter(move |token| !credentials.contains(&token.value.as_str()))
     }
 
+    /// Whether it has that token.
+    pub fn has(&self, value: &str) -> bool {
+        self.tokens.iter().any(|token| token.value == value)
+    }
+
     /// Changes a token as somebody else would.
     pub fn token_mut(&mut self, value: &str) -> &mut Token {
         self.tokens.iter_mut().find(|token| token.value == value).unwrap()
@@ -105,6 +110,11 @@ impl Wavefront {
         let token = self.token(parts.join("-"), account, name.map(str::to_owned));
         self.tokens.push(token.clone());
         token.value
+    }
+
+    /// The credential counts no more, but those tokens that it made.
+    pub fn retire(&mut self) {
+        self.tokens.retain(|token| token.value != CREDENTIAL);
     }
 
     /// Fills an account.
@@ -130,18 +140,16 @@ impl Wavefront {
 
     /// The credential, where it may do that.
     fn authorize(&self, operation: &str, request: &Request) -> Result<(), Refused> {
-        let bearer = request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        let Some(credential) = request.header("x-auth-token").or(bearer) else {
+        let Some(credential) = request.credential() else {
             return Err((401, "no token".to_owned()));
         };
         if !self.tokens.iter().any(|token| token.value == credential) {
             return Err((401, format!("{credential} is no token")));
         }
         let may = match credential {
-            CREDENTIAL => true,
             NARROW => !matches!(operation, "list_all" | "revoke"),
             READER => matches!(operation, "list_all" | "list"),
-            _ => false,
+            _ => true,
         };
         may.then_some(()).ok_or_else(|| (403, format!("{credential} lacks a permission")))
     }

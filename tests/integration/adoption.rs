@@ -172,12 +172,12 @@ async fn a_value_that_another_token_has_or_had_is_refused() {
         let source = format!("source-{name}");
         team.own_secret(&source, json!({ "password": value })).await;
         team.declare(name, adopts(&source)).await;
-        is_refused(&team, name, "/owner").await;
+        is_refused(&team, name, "ApiToken \"owner\"").await;
     }
     team.declare("ci", adopts("source")).await;
     team.ready("ci").await;
     team.declare("twin", adopts("source")).await;
-    is_refused(&team, "twin", "/ci").await;
+    is_refused(&team, "twin", "ApiToken \"ci\"").await;
     operator.stop().await;
 }
 

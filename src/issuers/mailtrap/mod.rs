@@ -206,8 +206,10 @@ fn listed(token: Token, account: Option<&str>, now: Option<Timestamp>) -> Listed
         account: account.map(str::to_owned),
         name: token.name,
         value: None,
+        hint: token.last_4_digits,
         state: if is_over { ListedState::Revoked } else { ListedState::Active },
         created_at: None,
+        shown_at: now,
         expires_at,
         last_used_at: None,
         // It is known by its name alone.

@@ -62,6 +62,9 @@ pub struct Token {
     /// Who made it.
     #[serde(default)]
     pub created_by: Option<String>,
+    /// How its value ends.
+    #[serde(default)]
+    pub last_4_digits: Option<String>,
     /// Its value, shown once when it is made.
     #[serde(default)]
     pub token: Option<TokenValue>,

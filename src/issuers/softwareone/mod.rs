@@ -181,8 +181,10 @@ impl Softwareone {
         ListedToken {
             account: token.account().filter(|account| *account != self.account).map(str::to_owned),
             value: token.value().cloned(),
+            hint: None,
             state: state(token.status),
             created_at: token.created_at(),
+            shown_at: None,
             expires_at: None,
             last_used_at: token.last_used_at(),
             fits: true,

@@ -51,7 +51,7 @@ fn what_speaks_against_taking_a_token_over() {
         ("another ApiToken has it", |o| {
             o.adoptee = Adoptee::Found {
                 value: TokenValue::new(VALUE),
-                belongs_to: Some("shop/other".into()),
+                belongs_to: Some("another ApiToken".into()),
             };
         }),
         ("there is none", |o| {

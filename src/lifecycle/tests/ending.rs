@@ -317,3 +317,14 @@ fn in_a_namespace_that_ends_nothing_is_done() {
     assert!(run(&mut observed).is_empty());
     assert_eq!(*observed.recorded(), before);
 }
+
+#[test]
+fn a_secret_that_only_a_finalizer_keeps_is_not_deleted_again_and_again() {
+    let mut observed = issued().respecced(|spec| spec.state = DesiredState::Revoked);
+    let found = secret_of(&observed, 1);
+    observed.secret = ObservedSecret::Found(found);
+    replace_found(&mut observed, |secret| {
+        secret.metadata.deletion_timestamp = Some(Time(at(NOW)));
+    });
+    assert_eq!(run(&mut observed), ["Revoked"]);
+}

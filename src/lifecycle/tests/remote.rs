@@ -1,5 +1,6 @@
 //! Tokens at an issuer that others run: what is done for each thing that it can or can't.
 
+mod adoption;
 mod deletion;
 mod ending;
 mod intent;
@@ -32,8 +33,10 @@ fn listed(id: &str, name: &str) -> ListedToken {
         account: None,
         name: Some(name.into()),
         value: None,
+        hint: None,
         state: ListedState::Active,
         created_at: None,
+        shown_at: None,
         expires_at: None,
         last_used_at: None,
         fits: true,
@@ -649,6 +652,45 @@ fn a_value_is_taken_over_where_the_issuer_shows_whose_it_is() {
         assert_eq!(observed.ready(), ready, "{why}");
         let id = observed.recorded().token.clone().and_then(|token| token.id);
         assert_eq!(id.as_deref(), ready.0.then_some("second"), "{why}");
+    }
+}
+
+#[test]
+fn whether_a_token_works_whose_issuer_is_gone_nobody_can_tell() {
+    type Change = fn(&mut Observed);
+    let gone: Change = |o| o.issuer = Err(IssuerProblem::NotFound(o.issuer_mut().reference.clone()));
+    let barred: Change = |o| o.issuer_mut().namespace_allowed = false;
+    let suspended: Change = |o| {
+        o.edit(|token| {
+            let conditions = &mut token.status.as_mut().unwrap().conditions;
+            let active = conditions.iter_mut().find(|condition| condition.type_ == "Active").unwrap();
+            (active.status, active.reason) = ("False".into(), "Suspended".into());
+        });
+    };
+    for (why, remote, changes, expected) in [
+        ("the issuer is gone", true, &[gone][..], ("Unknown", "IssuerNotFound")),
+        ("it was suspended before", true, &[suspended, gone], ("False", "Suspended")),
+        ("a vendor knows nothing of the namespace", true, &[barred], ("True", "Active")),
+        ("no verifier accepts it", false, &[gone], ("False", "Pending")),
+        ("nor where the namespace is not allowed", false, &[barred], ("False", "Pending")),
+    ] {
+        let mut observed = if remote { issued_at(PLAIN).0 } else { issued() };
+        let issuer = observed.issuer.as_ref().unwrap().clone();
+        changes.iter().for_each(|change| change(&mut observed));
+        let rest = rest(&observed);
+        apply_remote(&mut observed, rest);
+        let active = |observed: &Observed| {
+            let condition = conditions::find(&observed.recorded().conditions, ConditionType::Active)
+                .unwrap()
+                .clone();
+            (condition.status, condition.reason)
+        };
+        assert_eq!(active(&observed), (expected.0.to_owned(), expected.1.to_owned()), "{why}");
+        if expected.0 == "Unknown" {
+            observed.issuer = Ok(issuer);
+            run(&mut observed);
+            assert_eq!(active(&observed).0, "True", "{why}, and comes back");
+        }
     }
 }
 

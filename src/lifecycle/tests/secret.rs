@@ -100,6 +100,62 @@ fn a_key_that_is_declared_no_more_goes_with_its_value() {
     assert_eq!(secret.bytes("token"), None);
 }
 
+#[test]
+fn a_secret_that_the_status_names_stays_ours_whoever_gives_it_an_owner() {
+    let owner = |kind: &str, group: &str, name: &str| OwnerReference {
+        api_version: format!("{group}/v1"),
+        kind: kind.into(),
+        name: name.into(),
+        uid: "other".into(),
+        ..Default::default()
+    };
+    let somebody = || vec![owner("Release", "example.com", "shop")];
+    let another = || vec![owner("Release", "example.com", "shop"), owner("ApiToken", "apitoken.dev", "x")];
+    for (why, recorded, label, name, owners, expected) in [
+        ("recorded and marked", Some("ci"), names::MANAGER, "ci", somebody(), Ownership::Ours),
+        ("nothing is recorded", None, names::MANAGER, "ci", somebody(), Ownership::Foreign),
+        (
+            "another Secret is recorded",
+            Some("former"),
+            names::MANAGER,
+            "ci",
+            somebody(),
+            Ownership::Foreign,
+        ),
+        ("the label is another", Some("ci"), "Helm", "ci", somebody(), Ownership::Foreign),
+        (
+            "the name is another's",
+            Some("ci"),
+            names::MANAGER,
+            "x",
+            somebody(),
+            Ownership::Foreign,
+        ),
+        (
+            "another ApiToken owns it",
+            Some("ci"),
+            names::MANAGER,
+            "ci",
+            another(),
+            Ownership::Foreign,
+        ),
+    ] {
+        let mut observed = situation();
+        observed.edit(|token| {
+            token.status.get_or_insert_default().secret_ref = recorded.map(|name| crate::api::api_token::SecretStatus {
+                name: name.into(),
+                resource_version: None,
+            });
+        });
+        let mut secret = k8s_openapi::api::core::v1::Secret::default();
+        secret.metadata.name = Some("ci".into());
+        secret.metadata.labels = Some([(names::MANAGED_BY_LABEL.to_owned(), label.to_owned())].into());
+        secret.metadata.annotations = Some([(names::API_TOKEN_ANNOTATION.to_owned(), name.to_owned())].into());
+        secret.metadata.owner_references = Some(owners);
+        assert_eq!(FoundSecret::new(secret).ownership(&observed.token), expected, "{why}");
+    }
+}
+
 /// The guard against foreign Secrets.
 #[test]
 fn a_secret_is_ours_by_uid_by_name_or_by_our_marks_and_never_else() {

@@ -282,8 +282,13 @@ impl ControlPlane {
 
     /// Creates a Secret with a credential for ClusterTokenIssuers under the key `token`, where there is none.
     pub async fn credential(&self, name: &str) {
+        self.credential_of(name, "vendor-credential").await;
+    }
+
+    /// The same with that value.
+    pub async fn credential_of(&self, name: &str, value: &str) {
         let secrets: Api<Secret> = Api::namespaced(self.admin().await, OPERATOR_NAMESPACE);
-        let object = json!({ "metadata": { "name": name }, "stringData": { "token": "vendor-credential" } });
+        let object = json!({ "metadata": { "name": name }, "stringData": { "token": value } });
         match secrets
             .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
             .await

@@ -54,6 +54,15 @@ impl InProcess {
         Self::begin(client, clock, issuers, settings(namespace, PROPAGATION_DELAY)).await
     }
 
+    /// The same for all namespaces, on a control plane that no other operator works on.
+    pub async fn start_everywhere(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>) -> Self {
+        let settings = Settings {
+            watch_namespaces: Vec::new(),
+            ..settings("", PROPAGATION_DELAY)
+        };
+        Self::begin(client, clock, issuers, settings).await
+    }
+
     async fn begin(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, settings: Settings) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();

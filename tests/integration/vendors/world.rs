@@ -25,7 +25,13 @@ use crate::{
         softwareone::{self, Softwareone},
         wavefront::{self, Wavefront},
     },
-    support::{clock::TestClock, control_plane, eventually, operator::InProcess, tokens::Team},
+    support::{
+        clock::TestClock,
+        control_plane::{self, ControlPlane},
+        eventually,
+        operator::InProcess,
+        tokens::{Team, hash},
+    },
 };
 
 /// The vendors, by the names of their issuers.
@@ -52,12 +58,29 @@ pub struct Vendors {
 impl Vendors {
     /// With issuers that are ready, and a token of somebody else at each vendor.
     pub async fn new(what: &str) -> Self {
+        Self::with_clocks(what, SignedDuration::ZERO).await
+    }
+
+    /// The same, with vendors whose clocks are so far ahead of the operator's.
+    pub async fn with_clocks(what: &str, ahead: SignedDuration) -> Self {
         let plane = control_plane::shared();
-        let namespace = plane.namespace(what).await;
-        let (clock, team) = (TestClock::default(), Team::new(plane.admin().await, &namespace));
+        let mut vendors = Self::beside(plane, &plane.namespace(what).await, ahead).await;
+        vendors.start().await;
+        for vendor in VENDORS {
+            vendors.declare_issuer(vendor).await;
+        }
+        for vendor in VENDORS {
+            vendors.until_ready(vendor).await;
+        }
+        vendors
+    }
+
+    /// A token of somebody else at each vendor; no issuer and no operator yet.
+    pub async fn beside(plane: &ControlPlane, namespace: &str, ahead: SignedDuration) -> Self {
+        let (clock, team) = (TestClock::default(), Team::new(plane.admin().await, namespace));
         let time = clock.clone();
-        let now: Now = Arc::new(move || time.now());
-        let mut vendors = Self {
+        let now: Now = Arc::new(move || time.now() + ahead);
+        let vendors = Self {
             team,
             clock,
             mailtrap: Fake::start(Mailtrap::new(now.clone())).await,
@@ -73,34 +96,26 @@ impl Vendors {
         vendors
             .wavefront
             .with(|fake| fake.plant(wavefront::ACCOUNT, Some("somebody else's")));
-        vendors.start().await;
-        for vendor in VENDORS {
-            vendors.declare_issuer(vendor).await;
-        }
-        for vendor in VENDORS {
-            vendors.until_ready(vendor).await;
-        }
         vendors
     }
 
     async fn declare_issuer(&self, vendor: &str) {
-        let credential = match vendor {
-            "mailtrap" => mailtrap::CREDENTIAL,
-            "prefactor" => prefactor::CREDENTIAL,
-            "softwareone" => softwareone::CREDENTIAL,
-            _ => wavefront::CREDENTIAL,
-        };
-        self.team.credential(vendor, credential).await;
-        let reference = json!({ "name": vendor, "key": "token" });
-        let spec = match vendor {
+        self.team.credential(vendor, credential(vendor)).await;
+        let spec = self.spec_of(vendor, vendor);
+        self.team.issuer(vendor, json!({ vendor: spec, "timeout": "2s" })).await;
+    }
+
+    /// What an issuer has to say of a vendor, with the credential in that Secret.
+    pub fn spec_of(&self, vendor: &str, secret: &str) -> Value {
+        let reference = json!({ "name": secret, "key": "token" });
+        match vendor {
             "mailtrap" => json!({ "url": self.mailtrap.url(), "accountID": mailtrap::ACCOUNT, "credentialsRef": reference }),
             "prefactor" => json!({ "url": self.prefactor.url(), "credentialsRef": reference }),
             "softwareone" => {
                 json!({ "url": format!("{}/public", self.softwareone.url()), "account": softwareone::ACCOUNT, "credentialsRef": reference })
             }
             _ => json!({ "url": self.wavefront.url(), "serviceAccount": wavefront::ACCOUNT, "credentialsRef": reference }),
-        };
-        self.team.issuer(vendor, json!({ vendor: spec, "timeout": "2s" })).await;
+        }
     }
 
     async fn until_ready(&self, vendor: &str) {
@@ -169,13 +184,54 @@ impl Vendors {
         values
     }
 
-    /// How often a vendor was called.
-    pub fn calls(&self, vendor: &str) -> usize {
+    /// The calls of a vendor so far.
+    pub fn calls(&self, vendor: &str) -> Vec<String> {
         match vendor {
-            "mailtrap" => self.mailtrap.calls().len(),
-            "prefactor" => self.prefactor.calls().len(),
-            "softwareone" => self.softwareone.calls().len(),
-            _ => self.wavefront.calls().len(),
+            "mailtrap" => self.mailtrap.calls(),
+            "prefactor" => self.prefactor.calls(),
+            "softwareone" => self.softwareone.calls(),
+            _ => self.wavefront.calls(),
+        }
+    }
+
+    /// The credential of each of them.
+    pub fn callers(&self, vendor: &str) -> Vec<String> {
+        match vendor {
+            "mailtrap" => self.mailtrap.callers(),
+            "prefactor" => self.prefactor.callers(),
+            "softwareone" => self.softwareone.callers(),
+            _ => self.wavefront.callers(),
+        }
+    }
+
+    /// Has a vendor accept none any more but the tokens that it made.
+    pub fn retire_credential(&self, vendor: &str) {
+        match vendor {
+            "mailtrap" => self.mailtrap.with(|fake| fake.retired = true),
+            "prefactor" => self.prefactor.with(|fake| fake.retired = true),
+            "softwareone" => self.softwareone.with(|fake| fake.retired = true),
+            _ => self.wavefront.with(Wavefront::retire),
+        }
+    }
+
+    /// Those that make, change or end a token.
+    pub fn changes(&self, vendor: &str) -> Vec<String> {
+        let mut calls = self.calls(vendor);
+        calls.retain(|call| !call.starts_with("GET "));
+        calls
+    }
+
+    /// Has the vendor show the token that its credential is. Gives its id.
+    pub fn show_credential(&self, vendor: &str) -> String {
+        match vendor {
+            "mailtrap" => self.mailtrap.with(Mailtrap::show_credential).to_string(),
+            "prefactor" => self.prefactor.with(Prefactor::show_credential),
+            "softwareone" => self.softwareone.with(Softwareone::show_credential),
+            _ => {
+                let at_home = |fake: &mut Wavefront| wavefront::ACCOUNT.clone_into(&mut fake.token_mut(wavefront::CREDENTIAL).account);
+                self.wavefront.with(at_home);
+                format!("sha256:{}", &hash(wavefront::CREDENTIAL)[..16])
+            }
         }
     }
 
@@ -210,8 +266,18 @@ impl Vendors {
     }
 }
 
+/// What a vendor accepts from the start.
+pub fn credential(vendor: &str) -> &'static str {
+    match vendor {
+        "mailtrap" => mailtrap::CREDENTIAL,
+        "prefactor" => prefactor::CREDENTIAL,
+        "softwareone" => softwareone::CREDENTIAL,
+        _ => wavefront::CREDENTIAL,
+    }
+}
+
 /// What a token of that vendor has to say of itself.
-fn parameters(vendor: &str) -> Option<Value> {
+pub fn parameters(vendor: &str) -> Option<Value> {
     match vendor {
         "mailtrap" => {
             let resource = json!({ "resourceType": "account", "resourceID": mailtrap::ACCOUNT, "accessLevel": "viewer" });

@@ -1,7 +1,13 @@
 //! An ApiToken that is deleted, with tokens at an issuer that others run.
 
 use super::*;
-use crate::api::api_token::Failures;
+use crate::{
+    api::{
+        api_token::{Failures, PreviousToken},
+        conditions::Reason,
+    },
+    lifecycle::{CredentialTraits, Failure},
+};
 
 /// The same, while it is being deleted.
 fn deleted(mut observed: Observed) -> Observed {
@@ -215,4 +221,86 @@ fn what_is_only_observed_is_never_ended() {
     assert_eq!(orphans[0].reason, OrphanReason::Retained);
     assert_eq!(steps(&mut observed, &mut tokens), ["enter_ledger", "remove_finalizer", "Orphaned"]);
     assert_eq!(tokens.len(), 1);
+}
+
+#[test]
+fn a_refusal_that_only_a_change_heals_is_tried_again_all_the_same() {
+    let (observed, _) = issued_at(PLAIN);
+    let mut observed = deleted(observed);
+    observed.failure = Some(Failure {
+        message: "refused".into(),
+        kind: FailureKind::Permanent {
+            reason: Reason::CredentialRefused,
+        },
+    });
+    assert!(rest(&observed).look_again_at.is_some());
+}
+
+/// With a replaced token in its overlap, and one of the two as the issuer's credential.
+fn asked_with(current: bool, can: Capabilities) -> (Observed, Vec<ListedToken>) {
+    let (mut observed, mut tokens) = issued_at(can);
+    tokens.push(listed("id-0", "by hand"));
+    observed.edit(|token| {
+        let hash = Some(value(5).hash());
+        token.status.get_or_insert_default().previous = vec![PreviousToken {
+            hash,
+            ..replaced("id-0", far())
+        }];
+    });
+    let recorded = observed.recorded().token.clone().unwrap().hash.unwrap();
+    observed.issuer_mut().credential = Some(CredentialTraits {
+        hash: if current { recorded } else { value(5).hash() },
+        hint: String::new(),
+    });
+    (deleted(observed), tokens)
+}
+
+#[test]
+fn the_token_that_the_issuer_is_asked_with_is_ended_last() {
+    for (why, current, last) in [("the current one", true, "id-1"), ("the replaced one", false, "id-0")] {
+        let (mut observed, tokens) = asked_with(current, PLAIN);
+        observed.view = Some(tokens);
+        let Plan::Step(Step::DeleteToken { id }) = decide(&observed) else {
+            panic!("nothing is ended: {why}");
+        };
+        assert_ne!(id, last, "{why}");
+        observed.view.as_mut().unwrap().retain(|token| token.id == last);
+        assert_eq!(next_step(&observed), Some("delete_token"), "{why}");
+    }
+}
+
+#[test]
+fn once_the_credential_is_revoked_nothing_more_is_asked() {
+    let (mut observed, mut tokens) = asked_with(
+        true,
+        Capabilities {
+            revoke_before_delete: true,
+            ..PLAIN
+        },
+    );
+    tokens.retain(|token| token.id == "id-1");
+    observed.view = Some(tokens);
+    assert_eq!(next_step(&observed), Some("revoke_token"));
+    observed.view.as_mut().unwrap()[0].state = ListedState::Revoked;
+    assert_eq!(next_step(&observed), Some("remove_finalizer"));
+}
+
+#[test]
+fn a_token_that_others_need_to_be_ended_waits_for_them_and_not_for_ever() {
+    let minutes = SignedDuration::from_mins;
+    for (why, needed, later, expected) in [
+        ("nobody needs it", false, minutes(0), Some("list_tokens")),
+        ("others need it", true, minutes(0), None),
+        ("they still do", true, minutes(15) - SignedDuration::from_secs(1), None),
+        ("for too long", true, minutes(15), Some("list_tokens")),
+    ] {
+        let mut observed = deleted(issued_at(PLAIN).0);
+        observed.needed_by_others = needed;
+        observed.terms.revoke_deadline = minutes(15);
+        observed.now = at(NOW) + later;
+        assert_eq!(next_step(&observed), expected, "{why}");
+        if expected.is_none() {
+            assert!(rest(&observed).look_again_at <= Some(at(NOW) + minutes(15)), "{why}");
+        }
+    }
 }

@@ -367,3 +367,27 @@ fn a_replacement_of_a_token_that_is_held_back_is_ended_and_not_forgotten() {
     let left: Vec<_> = tokens.iter().map(|token| (token.id.as_str(), token.state)).collect();
     assert_eq!(left, [("id-1", ListedState::Suspended)]);
 }
+
+#[test]
+fn a_clock_that_is_minutes_off_neither_hides_our_token_nor_makes_an_older_one_ours() {
+    for ahead in [-300, -3, 0, 3, 300] {
+        for (why, made, ended) in [
+            ("it is older", -3, false),
+            ("it came with the attempt", -2, true),
+            ("it came since", 1, true),
+        ] {
+            let mut observed = announced(NAMELESS).with(restart);
+            let mut theirs = listed("id-1", "");
+            theirs.name = None;
+            theirs.created_at = Some(after(made + ahead));
+            let mut tokens = vec![theirs];
+            for seconds in [0, 60, 120] {
+                observed.now = after(seconds);
+                tokens.iter_mut().for_each(|token| token.shown_at = Some(after(seconds + ahead)));
+                steps(&mut observed, &mut tokens);
+            }
+            let is_ended = tokens.iter().all(|token| token.id != "id-1");
+            assert_eq!(is_ended, ended, "{why}, by a clock that is {ahead} s ahead");
+        }
+    }
+}
