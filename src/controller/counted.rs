@@ -32,7 +32,7 @@ pub fn vendor(type_: Option<IssuerType<'_>>) -> &'static str {
 }
 
 impl Counted {
-    fn count<'a, T>(
+    fn count<'a, T: 'a>(
         &'a self,
         operation: &'static str,
         call: BoxFuture<'a, Result<T, IssuerError>>,

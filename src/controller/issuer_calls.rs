@@ -1,16 +1,15 @@
 //! Steps at an issuer that others run.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time;
 
 use super::{context::ScopedContext, execute::Stopped, tokens::PassError, writes};
 use crate::{
     api::{IssuerId, IssuerSpec},
-    issuers::{DEFAULT_TIMEOUT, Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
-    lifecycle::{Failure, Observed, Step, TIME_TO_CALL, is_only_a_poll, schedule, secret, shown_as_recorded},
+    issuers::{DEFAULT_TIMEOUT, Issuer, IssuerError, ListedToken, TokenRequest, Verb},
+    lifecycle::{Failure, Observed, Step, TIME_TO_CALL, accounts, is_only_a_poll, request, schedule, secret, shown_as_recorded},
 };
 
 /// Beyond the time limit that an issuer keeps by itself, and after which it says more.
@@ -45,18 +44,6 @@ async fn open(observed: &Observed, context: &ScopedContext) -> Result<Arc<dyn Is
     let id = IssuerId::new(&issuer.reference, secret::namespace(&observed.token));
     let shared = &context.shared;
     shared.connections.open(&id, &issuer.spec, issuer.generation, shared).await
-}
-
-fn request(observed: &Observed) -> TokenRequest {
-    let (spec, pending) = (&observed.token.spec, observed.pending());
-    TokenRequest {
-        name: pending.and_then(|pending| pending.name.clone()),
-        description: spec.description.clone(),
-        account: pending.map_or_else(|| spec.account.clone(), |pending| pending.account.clone()),
-        expires_at: pending.and_then(|pending| pending.expires_at.as_ref()).map(|Time(at)| *at),
-        parameters: spec.parameters.clone(),
-        attempt: pending.map_or(0, |pending| pending.attempt),
-    }
 }
 
 async fn list(issuer: Arc<dyn Issuer>, request: &TokenRequest, observed: &mut Observed, context: &ScopedContext) -> Result<(), Stopped> {
@@ -104,15 +91,6 @@ async fn is_seen_in_a_shared_list(
     observed.shown = Some(listed);
     observed.polled_at = Some(shared.at);
     Ok(true)
-}
-
-/// The accounts in which this ApiToken may have tokens: the declared one, and those before it.
-fn accounts(observed: &Observed) -> BTreeSet<Option<String>> {
-    let current = observed.current().map(|current| current.account.clone());
-    let previous = observed.previous().iter().map(|previous| previous.account.clone());
-    let attempted = observed.pending().map(|pending| pending.account.clone());
-    let declared = observed.token.spec.account.clone();
-    current.into_iter().chain(previous).chain(attempted).chain([declared]).collect()
 }
 
 /// Makes a token. The intent must be young: a call that is sent late could come after somebody else
@@ -169,30 +147,13 @@ async fn change(
         .await
         .map_err(Failure::from);
     changed.map_err(|failure| if ends(verb) { failure.retried() } else { failure })?;
-    if verb == Verb::Revoke {
-        observed.revoked.insert(id.to_owned());
-    }
-    let view = observed.view.get_or_insert_default();
-    match verb {
-        Verb::Delete => view.retain(|token| token.id != id),
-        Verb::Suspend => show(view, id, ListedState::Suspended),
-        Verb::Activate => show(view, id, ListedState::Active),
-        Verb::Revoke => show(view, id, ListedState::Revoked),
-    }
+    observed.changed(id, verb);
     Ok(())
 }
 
 /// A token that is to be ended is never given up on.
 fn ends(verb: Verb) -> bool {
     matches!(verb, Verb::Revoke | Verb::Delete)
-}
-
-fn show(view: &mut [ListedToken], id: &str, state: ListedState) {
-    for token in view.iter_mut().filter(|token| token.id == id) {
-        token.state = state;
-        // What can be done with it was told of the state before.
-        token.details.actions = None;
-    }
 }
 
 fn limit(observed: &Observed) -> SignedDuration {

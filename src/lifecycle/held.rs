@@ -99,11 +99,8 @@ fn renewed(observed: &Observed, token: &TokenStatus) -> TokenStatus {
         token.name = Some(super::remote::declared_name(observed, &token));
         token.parameters_hash = secret::parameters_hash(&observed.token);
     }
-    token.expires_at = match (&declared_end, &token.expires_at) {
-        (Some(declared), Some(issuer)) if can.expiry => Some(declared.clone().min(issuer.clone())),
-        (None, Some(issuer)) if can.expiry => Some(issuer.clone()),
-        _ => declared_end,
-    };
+    let issuer_end = super::remote::issuer_end(observed, &token).filter(|_| can.expiry).map(Time);
+    token.expires_at = declared_end.into_iter().chain(issuer_end).min();
     match token.id.as_deref().and_then(|id| observed.listed(id)).or(observed.shown.as_ref()) {
         Some(listed) => TokenStatus {
             last_used_at: listed.last_used_at.map(|at| Time(schedule::to_second(at))).or(token.last_used_at),

@@ -287,6 +287,7 @@ pub fn write(observed: &Observed, state: ObservedState, record: &TokenStatus, va
 /// Nothing is issued while a token is suspended; what is due follows when it is activated.
 fn lost_while_suspended(observed: &Observed) -> Plan {
     let mut draft = Draft::new(observed);
+    draft.drop_ended();
     draft.state(ObservedState::Suspended);
     draft.secret_synced(
         false,

@@ -14,6 +14,7 @@
 //! What ends a token is decided before anything that may stand in the way.
 
 mod adoption;
+mod calls;
 mod ceilings;
 pub mod checks;
 mod deletion;
@@ -38,6 +39,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
+pub use calls::{accounts, request};
 pub use held::token_id;
 pub use intent::{TIME_TO_CALL, take_waiting};
 pub use observed::{

@@ -6,23 +6,30 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
+};
 use zeroize::Zeroize;
 
 use super::{
     marker::Marker,
     plan::{Failure, Orphan},
-    secret,
+    schedule, secret,
 };
 use crate::{
     api::{
         ApiToken, ApiTokenStatus, IssuerRef, IssuerSpec,
-        api_token::{Pending, PreviousToken, TokenStatus},
+        api_token::{ObservedState, Pending, PreviousToken, TokenStatus},
         names,
     },
-    issuers::{Capabilities, IssuedToken, ListedToken},
+    issuers::{Capabilities, IssuedToken, ListedState, ListedToken, TokenDetails},
     token_value::{self, TokenValue},
 };
+
+/// By how much an issuer's list may be behind what was made there.
+const LAG: SignedDuration = SignedDuration::from_mins(1);
 
 /// Everything that one decision depends on.
 pub struct Observed {
@@ -164,11 +171,15 @@ impl Observed {
         self.view.as_ref()?.iter().find(|token| token.id == id)
     }
 
-    /// Takes in what the issuer holds. Whoever wrote the intent may have written its Secret since this pass
-    /// began, so what was seen of the Secrets counts no more.
-    pub fn sees(&mut self, view: Vec<ListedToken>, now: Timestamp) {
+    /// Takes in what the issuer holds. Where the list is behind, what the status names counts as there. Whoever wrote the intent may have
+    /// written its Secret since this pass began, so what was seen of the Secrets counts no more.
+    pub fn sees(&mut self, mut view: Vec<ListedToken>, now: Timestamp) {
         let shown_at = view.iter().filter_map(|token| token.shown_at).max();
         self.ahead = shown_at.map_or(SignedDuration::ZERO, |shown_at| shown_at.duration_since(now));
+        if self.is_behind(&view, now) {
+            let hidden = self.named_by_status().filter(|token| view.iter().all(|shown| shown.id != token.id));
+            view.extend(hidden.collect::<Vec<_>>());
+        }
         self.view = Some(view);
         self.polled_at = Some(now);
         if self.pending().is_some() {
@@ -181,6 +192,49 @@ impl Observed {
     pub fn made_at(&self, token: &ListedToken) -> Option<Timestamp> {
         let created_at = token.created_at?;
         Some(created_at.checked_sub(self.ahead).unwrap_or(created_at))
+    }
+
+    /// Whether a list may be older than the current token, and so than those that this one replaced.
+    fn is_behind(&self, view: &[ListedToken], now: Timestamp) -> bool {
+        self.current().is_some_and(|token| {
+            let is_young = token.issued_at.as_ref().is_some_and(|Time(made)| now < schedule::later(*made, LAG));
+            is_young && view.iter().all(|shown| Some(&shown.id) != token.id.as_ref())
+        })
+    }
+
+    /// The tokens that the status names, as the issuer would show them.
+    fn named_by_status(&self) -> impl Iterator<Item = ListedToken> {
+        let is_suspended = self.status().is_some_and(|status| status.state == Some(ObservedState::Suspended));
+        let state = if is_suspended {
+            ListedState::Suspended
+        } else {
+            ListedState::Active
+        };
+        let listed = move |id: &Option<String>, account: &Option<String>| {
+            Some(ListedToken {
+                id: id.clone()?,
+                account: account.clone(),
+                name: None,
+                value: None,
+                hint: None,
+                state,
+                created_at: None,
+                shown_at: None,
+                expires_at: None,
+                last_used_at: None,
+                fits: true,
+                details: TokenDetails::default(),
+            })
+        };
+        let current = self.current().and_then(|token| {
+            Some(ListedToken {
+                name: token.name.clone(),
+                expires_at: token.expires_at.as_ref().map(|Time(at)| *at),
+                ..listed(&token.id, &token.account)?
+            })
+        });
+        let previous = self.previous().iter().filter_map(move |token| listed(&token.id, &token.account));
+        current.into_iter().chain(previous)
     }
 
     /// Whether the status speaks of the present spec.

@@ -253,10 +253,19 @@ pub fn needs_another(observed: &Observed, token: &TokenStatus) -> bool {
     moved || outlives || unbound || (!capabilities.update && (renamed || reparametrized))
 }
 
+/// When the issuer ends the current token: as it shows it, else as recorded, which may be what was declared then.
+pub fn issuer_end(observed: &Observed, token: &TokenStatus) -> Option<Timestamp> {
+    let listed = token.id.as_deref().and_then(|id| observed.listed(id)).or(observed.shown.as_ref());
+    match listed {
+        Some(listed) => listed.expires_at.map(schedule::to_second),
+        None => token.expires_at.as_ref().map(|Time(at)| *at),
+    }
+}
+
 /// Whether the issuer ends the token before the spec does, though another would live longer: the end that it
 /// gave on what is declared now is the best that it gives.
 fn ends_too_early(observed: &Observed, token: &TokenStatus) -> bool {
-    let Some(Time(issuer_ends)) = &token.expires_at else {
+    let Some(issuer_ends) = issuer_end(observed, token) else {
         return false;
     };
     let issued_at = token.issued_at.as_ref().map(|Time(at)| *at);
@@ -269,7 +278,7 @@ fn ends_too_early(observed: &Observed, token: &TokenStatus) -> bool {
         (Some(declared), Some(Time(requested))) => *requested <= declared && declared <= schedule::later(*requested, nonce),
         _ => false,
     };
-    !asked_for && declared.is_none_or(|declared| declared > schedule::later(*issuer_ends, nonce))
+    !asked_for && declared.is_none_or(|declared| declared > schedule::later(issuer_ends, nonce))
 }
 
 /// Whether a lost value can be had without another token.

@@ -315,7 +315,11 @@ impl<'a> Draft<'a> {
         let token = self.status.token.clone()?;
         let rotates = rotation::next(observed, &token).filter(|_| state == ObservedState::Active);
         self.status.next_rotation_at = rotates.map(|(at, _)| Time(at));
-        let end = token.expires_at.as_ref().map(|Time(at)| *at);
+        // The issuer's end may be a little before the declared one, and one that is suspended may have had its time: nothing follows
+        // from that yet.
+        let recorded = token.expires_at.as_ref().map(|Time(at)| *at);
+        let declared = schedule::end(&observed.token.spec, token.issued_at.as_ref().map(|Time(at)| *at));
+        let ends = [recorded, declared].into_iter().flatten().filter(|end| *end > observed.now);
         let warning = match state {
             ObservedState::Active if !rotation::outlives_its_end(&observed.token.spec) => self.warn_of_end(),
             _ => None,
@@ -331,7 +335,7 @@ impl<'a> Draft<'a> {
         let dates = rotates
             .map(|(at, _)| at)
             .into_iter()
-            .chain(end)
+            .chain(ends)
             .chain(warning)
             .chain(overlaps)
             .chain(poll)

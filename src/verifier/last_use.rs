@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         token_value,
-        verifier::{lookup::presented::TokenHash, uses::Uses},
+        verifier::lookup::{presented::TokenHash, uses::Uses},
     };
 
     fn token(role: Role, last_used_at: Option<&str>) -> Token {

@@ -92,6 +92,11 @@ impl Mailtrap {
         id
     }
 
+    /// Somebody removes a token.
+    pub fn remove(&mut self, id: &str) {
+        self.tokens.retain(|token| token.id.to_string() != id);
+    }
+
     fn add(&mut self, name: String, resources: Vec<Value>, expires_at: Option<Timestamp>) -> &Token {
         self.last_id += 1;
         let digest = Sha256::digest(self.last_id.to_be_bytes());

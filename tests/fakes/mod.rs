@@ -4,7 +4,7 @@
 //! the rest: it serves, logs the calls, goes wrong as a test asks, lets lists lag, and checks bodies
 //! against the vendor's OpenAPI document where there is one.
 
-#![allow(dead_code, reason = "each crate of tests uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each crate of tests uses a part of it")]
 
 pub mod amendments;
 mod faults;

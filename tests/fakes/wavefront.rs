@@ -117,6 +117,11 @@ impl Wavefront {
         self.tokens.retain(|token| token.value != CREDENTIAL);
     }
 
+    /// Somebody removes the token with that value.
+    pub fn remove(&mut self, value: &str) {
+        self.tokens.retain(|token| token.value != value);
+    }
+
     /// Fills an account.
     pub fn fill(&mut self, account: &str) {
         while self.of(account).len() < QUOTA {

@@ -10,11 +10,12 @@ mod refusals;
 mod remote;
 mod replacement;
 mod rotation;
+mod scripted;
 mod secret;
+mod situation;
 mod states;
 mod status;
 mod suspension;
-mod world;
 
 use std::sync::{
     Arc,
@@ -27,98 +28,22 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
 
+use self::situation::{NOW, UID, at, hours, situation, value};
 use super::{
-    Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Plan, Rest, Step, Terms,
-    decide, plan::Failure, same_but_for_foreign_changes,
+    Adoptee, FoundSecret, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, Ownership, Plan, Rest, Step, decide,
+    plan::Failure, same_but_for_foreign_changes,
 };
 use crate::{
     api::{
-        ApiToken, ApiTokenSpec, ApiTokenStatus, Duration, IssuerKind, IssuerRef, IssuerSpec,
+        ApiToken, ApiTokenSpec, ApiTokenStatus, IssuerKind, IssuerRef, IssuerSpec,
         api_token::{DesiredState, ObservedState, PreviousToken, SecretDeletionPolicy, SuspendPolicy},
         conditions::{self, ConditionType},
-        issuer::{BuiltinIssuer, IssuerPolicy},
+        issuer::IssuerPolicy,
         names,
     },
-    issuers::{Capabilities, IssuedToken, builtin},
+    issuers::{Capabilities, IssuedToken},
     token_value::TokenValue,
 };
-
-const UID: &str = "0123456789ab-cdef";
-const NOW: &str = "2030-01-01T00:00:00Z";
-
-fn at(text: &str) -> Timestamp {
-    text.parse().unwrap()
-}
-
-fn hours(text: &str) -> Option<Duration> {
-    Some(Duration::try_from(text.to_owned()).unwrap())
-}
-
-/// A value of our format, the same for the same seed.
-fn value(seed: u64) -> TokenValue {
-    use rand::{SeedableRng, rngs::StdRng};
-    builtin::generate(&mut StdRng::seed_from_u64(seed), "apt").unwrap()
-}
-
-/// An ApiToken `shop/ci` that nobody has looked at yet, at a usable issuer.
-fn situation() -> Observed {
-    let mut token = ApiToken::new("ci", ApiTokenSpec::default());
-    token.metadata.namespace = Some("shop".into());
-    token.metadata.uid = Some(UID.into());
-    token.metadata.generation = Some(1);
-    token.metadata.creation_timestamp = Some(Time(at("2029-12-31T23:00:00Z")));
-    Observed {
-        token: Arc::new(token),
-        issuer: Ok(ObservedIssuer {
-            reference: IssuerRef {
-                kind: IssuerKind::ClusterTokenIssuer,
-                name: "builtin".into(),
-            },
-            spec: IssuerSpec {
-                builtin: Some(BuiltinIssuer::default()),
-                ..Default::default()
-            },
-            capabilities: Some(Capabilities::BUILTIN),
-            generation: Some(1),
-            credential: None,
-            version: "1".into(),
-            timeout: SignedDuration::from_secs(30),
-            readiness: IssuerReadiness::Ready,
-            held: true,
-            namespace_allowed: true,
-            busy: false,
-        }),
-        namespace_ends: false,
-        needed_by_others: false,
-        secret: ObservedSecret::Absent,
-        former_secret: ObservedSecret::Unchanged,
-        secret_promised_to: None,
-        adoptee: Adoptee::Unread,
-        view: None,
-        ahead: SignedDuration::ZERO,
-        shown: None,
-        polled_at: None,
-        others_ids: Default::default(),
-        others_uids: Default::default(),
-        intent_in_hand: None,
-        fresh: None,
-        revoked: Default::default(),
-        updated: false,
-        orphaned: Vec::new(),
-        repaired: Vec::new(),
-        failure: None,
-        terms: Terms {
-            cluster: "0123abcd".into(),
-            former_clusters: Vec::new(),
-            propagation_delay: SignedDuration::from_secs(2),
-            poll_interval: SignedDuration::from_mins(10),
-            revoke_deadline: SignedDuration::from_mins(15),
-            observe_only: false,
-            started_at: at("2029-12-31T00:00:00Z"),
-        },
-        now: at(NOW),
-    }
-}
 
 /// The same, with its token issued and its Secret as declared.
 fn issued() -> Observed {

@@ -103,9 +103,14 @@ fn take_remote(observed: &mut Observed, step: Step, tokens: &mut Vec<ListedToken
         }
         Step::CreateToken | Step::ResetToken { .. } => {
             let pending = observed.pending().unwrap().clone();
-            let shown = listed(&format!("id-{}", pending.attempt), pending.name.as_deref().unwrap_or_default());
+            let ends = observed.capabilities().is_some_and(|can| can.expiry);
+            let shown = ListedToken {
+                expires_at: pending.expires_at.filter(|_| ends).map(|Time(at)| at),
+                ..listed(&format!("id-{}", pending.attempt), pending.name.as_deref().unwrap_or_default())
+            };
             observed.fresh = Some(IssuedToken {
                 name: shown.name.clone(),
+                expires_at: shown.expires_at,
                 ..made(observed, pending.attempt, shown.id.clone())
             });
             tokens.push(shown);

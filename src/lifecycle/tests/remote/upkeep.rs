@@ -403,6 +403,7 @@ fn an_end_that_a_vendor_gives_by_itself_asks_for_no_other_token() {
         let mut observed = at_issuer(ENDING).respecced(|spec| spec.lifetime = asked.and_then(hours));
         let mut tokens = Vec::new();
         steps(&mut observed, &mut tokens);
+        tokens[0].expires_at = Some(end(given));
         edit_status(&mut observed, |status| {
             status.token.as_mut().unwrap().expires_at = Some(Time(end(given)))
         });
@@ -412,4 +413,93 @@ fn an_end_that_a_vendor_gives_by_itself_asks_for_no_other_token() {
         let done = steps(&mut observed, &mut tokens);
         assert_eq!(done.contains(&"create_token".to_owned()), another, "{why}: {done:?}");
     }
+}
+
+#[test]
+fn an_end_that_was_declared_for_a_while_is_not_taken_for_the_issuers() {
+    const ENDING: Capabilities = Capabilities { expiry: true, ..PLAIN };
+    let (mut observed, mut tokens) = issued_at(ENDING);
+    for (lifetime, expected) in [("2h", "2030-01-01T02:00:00Z"), ("3h", "2030-01-01T03:00:00Z")] {
+        observed.respec(|spec| spec.lifetime = hours(lifetime));
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        assert!(
+            !steps(&mut observed, &mut tokens).contains(&"create_token".to_owned()),
+            "{lifetime}"
+        );
+        let end = observed.recorded().token.as_ref().unwrap().expires_at.clone();
+        assert_eq!(end, Some(Time(at(expected))));
+    }
+    observed.respec(|spec| spec.lifetime = None);
+    observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+    steps(&mut observed, &mut tokens);
+    assert_eq!(observed.recorded().token.as_ref().unwrap().expires_at, None, "it never ends there");
+}
+
+#[test]
+fn a_token_whose_time_is_over_at_the_issuer_is_not_looked_at_without_end() {
+    const ENDING: Capabilities = Capabilities { expiry: true, ..PLAIN };
+    for (now, again, why) in [
+        ("2030-01-01T03:00:00Z", "2030-01-01T03:10:00Z", "the next poll"),
+        ("2030-01-01T04:55:00Z", "2030-01-01T05:00:00Z", "the declared end"),
+    ] {
+        let mut observed = at_issuer(ENDING).respecced(|spec| spec.lifetime = hours("2h"));
+        let mut tokens = Vec::new();
+        steps(&mut observed, &mut tokens);
+        observed.respec(|spec| {
+            spec.lifetime = hours("5h");
+            spec.state = DesiredState::Suspended;
+        });
+        observed.now = at(now);
+        tokens[0].state = ListedState::Revoked;
+        observed.secret = ObservedSecret::Found(secret_of(&observed, 1));
+        steps(&mut observed, &mut tokens);
+        observed.secret = ObservedSecret::Unchanged;
+        assert_eq!(rest(&observed).look_again_at, Some(at(again)), "{why}");
+    }
+}
+
+#[test]
+fn what_was_made_a_moment_ago_is_there_and_is_ended_though_a_list_is_behind() {
+    let after = |seconds| {
+        let (mut observed, mut tokens) = issued_at(PLAIN);
+        observed.respec(|spec| spec.state = DesiredState::Revoked);
+        observed.now = at(NOW) + SignedDuration::from_secs(seconds);
+        tokens.clear();
+        steps(&mut observed, &mut tokens)
+    };
+    assert_eq!(after(59)[..2], ["list_tokens", "delete_token"]);
+    assert_eq!(after(60)[..2], ["list_tokens", "delete_secret"], "by now the list knows");
+
+    let (mut observed, mut tokens) = issued_at(PLAIN);
+    observed.now = at(NOW);
+    edit_status(&mut observed, |status| status.previous = vec![replaced("id-0", Time(at(NOW)))]);
+    observed.sees(Vec::new(), observed.now);
+    let seen: Vec<&str> = observed.view.iter().flatten().map(|token| token.id.as_str()).collect();
+    assert_eq!(seen, ["id-1", "id-0"], "also what it replaced, which may be as young");
+    observed.sees(
+        vec![ListedToken {
+            state: ListedState::Revoked,
+            ..tokens.remove(0)
+        }],
+        observed.now,
+    );
+    assert_eq!(observed.listed("id-1").unwrap().state, ListedState::Revoked, "what is shown counts");
+    assert!(observed.listed("id-0").is_none(), "a list that shows the younger one is not behind");
+    edit_status(&mut observed, |status| status.state = Some(ObservedState::Suspended));
+    observed.sees(Vec::new(), observed.now);
+    assert_eq!(observed.listed("id-1").unwrap().state, ListedState::Suspended);
+}
+
+#[test]
+fn a_replaced_token_is_ended_and_forgotten_also_while_the_value_of_a_suspended_one_is_lost() {
+    let (mut observed, mut tokens) = issued_at(PLAIN);
+    tokens.push(listed("id-0", "shop.ci k8s-0123abcd-0123456789-0"));
+    let end = Time(observed.now);
+    edit_status(&mut observed, |status| status.previous = vec![replaced("id-0", end)]);
+    observed.respec(|spec| spec.state = DesiredState::Suspended);
+    observed.secret = ObservedSecret::Absent;
+    steps(&mut observed, &mut tokens);
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(observed.recorded().previous, []);
+    assert_eq!(steps(&mut observed, &mut tokens), Vec::<String>::new(), "nobody is asked again");
 }
