@@ -746,3 +746,24 @@ fn a_token_made_by_a_clock_ahead_of_ours_does_not_seem_to_end_too_early() {
     assert!(!steps(&mut observed, &mut tokens).contains(&"create_token".to_owned()));
     assert_eq!(tokens.len(), 1);
 }
+
+#[test]
+fn two_seconds_lie_between_one_token_and_the_next_here_too() {
+    let (mut observed, _) = issued_at(PLAIN);
+    observed.secret = ObservedSecret::Absent;
+    for (now, step) in [("2030-01-01T00:00:01Z", None), ("2030-01-01T00:00:02Z", Some("list_tokens"))] {
+        observed.now = at(now);
+        observed.polled_at = Some(observed.now);
+        assert_eq!(next_step(&observed), step, "{now}");
+    }
+}
+
+#[test]
+fn only_who_wrote_an_intent_just_now_calls_the_issuer() {
+    let mut observed = announced(PLAIN);
+    assert_eq!(next_step(&observed), Some("create_token"));
+    observed.intent_in_hand = None;
+    assert_ne!(next_step(&observed), Some("create_token"), "nobody knows whether it was called");
+    observed.intent_in_hand = Some(observed.pending().unwrap().attempt + 1);
+    assert_ne!(next_step(&observed), Some("create_token"), "that was another attempt");
+}

@@ -139,3 +139,13 @@ fn a_value_that_was_made_for_another_attempt_is_not_used() {
         assert_eq!(next_step(&observed), step, "{why}");
     }
 }
+
+#[test]
+fn two_seconds_lie_between_one_token_and_the_next() {
+    let mut observed = issued();
+    observed.secret = ObservedSecret::Absent;
+    observed.now = at("2030-01-01T00:00:01Z");
+    assert_eq!(rest(&observed).look_again_at, Some(at("2030-01-01T00:00:02Z")));
+    observed.now = at("2030-01-01T00:00:02Z");
+    assert_eq!(next_step(&observed), Some("issue"));
+}

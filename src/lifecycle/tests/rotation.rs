@@ -499,3 +499,60 @@ fn withdrawing_ends_the_value_and_activating_issues_another() {
         "ids are not used twice"
     );
 }
+
+#[test]
+fn the_annotation_for_a_leak_counts_only_beside_its_own_request() {
+    // It was left from an earlier request, which somebody has removed since.
+    let left = |observed: &mut Observed| {
+        observed.edit(|token| {
+            let annotations = token.metadata.annotations.get_or_insert_default();
+            annotations.remove(names::ROTATE_REQUESTED_AT_ANNOTATION);
+            annotations.insert(names::ROTATE_OVERLAP_ANNOTATION.into(), "0s".into());
+        });
+    };
+    let cases: [(&str, Change, i64); 4] = [
+        ("an ordinary request", Box::new(|observed| ask(observed, "2", None)), 2),
+        ("a leak", Box::new(|observed| ask(observed, "2", Some("0s"))), 0),
+        ("a lost value, with the annotation left", Box::new(left), 2),
+        (
+            "a request that was answered",
+            Box::new(|observed| ask(observed, "1", Some("0s"))),
+            2,
+        ),
+    ];
+    for (why, change, seconds) in cases {
+        let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, "1h"));
+        observed.edit(|token| token.status.as_mut().unwrap().last_rotation_request = Some("1".into()));
+        later(&mut observed, 60);
+        change(&mut observed);
+        observed.secret = ObservedSecret::Absent;
+        observed.fresh = Some(made(&observed, 2, "0123456789-2".into()));
+        let wait = rest(&observed).look_again_at.map(|at| at.duration_since(observed.now));
+        assert_eq!(wait, Some(SignedDuration::from_secs(seconds)), "{why}: how long verifiers get");
+    }
+    let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, "1h"));
+    later(&mut observed, 60);
+    left(&mut observed);
+    observed.secret = ObservedSecret::Absent;
+    run(&mut observed);
+    assert_eq!(next_step(&observed), None, "verifiers get their time");
+    later(&mut observed, 2);
+    run(&mut observed);
+    assert_eq!(previous(&observed).len(), 1, "and consumers their overlap");
+}
+
+#[test]
+fn a_request_that_is_gone_ends_no_overlap() {
+    let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, "1h"));
+    later(&mut observed, 60);
+    ask(&mut observed, "1", None);
+    rotate(&mut observed);
+    observed.edit(|token| {
+        let annotations = token.metadata.annotations.get_or_insert_default();
+        annotations.remove(names::ROTATE_REQUESTED_AT_ANNOTATION);
+        annotations.insert(names::ROTATE_OVERLAP_ANNOTATION.into(), "0s".into());
+    });
+    later(&mut observed, 60);
+    run(&mut observed);
+    assert_eq!(previous(&observed).len(), 1);
+}

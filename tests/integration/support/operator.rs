@@ -34,6 +34,7 @@ pub const PROPAGATION_DELAY: SignedDuration = SignedDuration::from_secs(1);
 pub struct InProcess {
     /// Its clock.
     pub clock: TestClock,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), RunError>>,
 }
@@ -66,9 +67,10 @@ impl InProcess {
     async fn begin(client: Client, clock: TestClock, issuers: Arc<dyn Issuers>, settings: Settings) -> Self {
         let (ready, mut is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
+        let metrics = Arc::new(Metrics::default());
         let handles = Handles {
             ready,
-            metrics: Arc::new(Metrics::default()),
+            metrics: metrics.clone(),
         };
         let foundations = Foundations {
             client,
@@ -81,7 +83,17 @@ impl InProcess {
             .wait_for(|ready| *ready)
             .await
             .expect("the operator ended before it was ready");
-        Self { clock, shutdown, task }
+        Self {
+            clock,
+            metrics,
+            shutdown,
+            task,
+        }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> String {
+        self.metrics.encode().unwrap()
     }
 
     /// Ends it as SIGTERM does.

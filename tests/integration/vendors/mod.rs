@@ -97,7 +97,10 @@ async fn a_token_of_each_vendor_lives_from_issue_to_deletion() {
     let vendors = Vendors::new("vendors").await;
     for vendor in VENDORS {
         lives(&vendors, vendor).await;
+        let made = format!("apitoken_vendor_requests_total{{vendor=\"{vendor}\",operation=\"create\",result=\"success\"}} ");
+        assert!(vendors.metrics().contains(&made), "{}", vendors.metrics());
     }
+    assert!(vendors.metrics().contains("apitoken_orphans 0\n"));
     vendors.stop().await;
 }
 

@@ -158,6 +158,11 @@ impl Vendors {
         self.start().await;
     }
 
+    /// What the operator counts.
+    pub fn metrics(&self) -> String {
+        self.operator.as_ref().unwrap().metrics()
+    }
+
     /// Ends the operator.
     pub async fn stop(mut self) {
         self.operator.take().unwrap().stop().await;
