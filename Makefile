@@ -25,6 +25,7 @@ demo-down: ## End the demo and remove what it made
 .PHONY: test
 test: check ## Run all checks and tests
 	hack/controlplane/controlplane build
+	for tool in caddy envoy nginx; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
 	cargo test --locked
 
@@ -67,4 +68,5 @@ needs:
 	need 'go version' 'https://go.dev/dl, 1.21 or newer'; \
 	need 'openssl version' 'apt-get install openssl'; \
 	need 'curl --version' 'apt-get install curl'; \
+	need 'python3 -m pip --version' 'with pip: apt-get install python3-pip'; \
 	exit $$missing

@@ -153,7 +153,7 @@ impl Reviews {
     fn left(&self, token: &str) -> Option<Duration> {
         let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let is_for_us = claims.aud.iter().any(|audience| *audience == self.audience);
+        let is_for_us = claims.aud.contains(&self.audience);
         let left = claims.exp.checked_sub(Timestamp::now().as_second())?;
         let left = u64::try_from(left).ok().filter(|left| is_for_us && *left > 0)?;
         Some(Duration::from_secs(left))

@@ -1,14 +1,18 @@
 //! The test bed: a control plane for the whole run, the operator under test, and questions to both.
 
+pub mod application;
 pub mod audit;
 pub mod clock;
 pub mod control_plane;
+pub mod front;
 pub mod history;
 pub mod issuer;
 pub mod line;
 pub mod operator;
 pub mod proxy;
+pub mod raw;
 pub mod remote;
+pub mod tap;
 pub mod tokens;
 pub mod verifier;
 pub mod watch;

@@ -4,6 +4,7 @@ mod grpc;
 mod introspection;
 mod last_use;
 mod outage;
+mod proxies;
 mod states;
 mod strangers;
 mod transport;

@@ -69,7 +69,7 @@ async fn whatever_is_sent_nobody_gets_through_and_the_verifier_goes_on() {
             failure_persistence: None,
             ..ProptestConfig::default()
         };
-        TestRunner::new(config).run(&strategy, |(method, path, query, headers, body)| {
+        let run = TestRunner::new(config).run(&strategy, |(method, path, query, headers, body)| {
             let query: String = query.iter().map(|byte| format!("%{byte:02x}")).collect();
             let bytes = request(&format!("{method} {path}?{query}"), &headers, &body);
             let answer = handle.block_on(send(&address, &bytes));
@@ -79,7 +79,8 @@ async fn whatever_is_sent_nobody_gets_through_and_the_verifier_goes_on() {
             let raw = handle.block_on(send(&address, &body));
             prop_assert!(!raw.starts_with("HTTP/1.1 200"), "{raw}");
             Ok(())
-        })
+        });
+        run.map_err(|failure| failure.to_string())
     };
     tokio::task::spawn_blocking(tried).await.unwrap().unwrap();
     assert!(gate.verifier.accepts(&gate.question, &value).await);
