@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     api::{
+        IssuerKind,
         api_token::{ObservedState, TokenStatus},
         conditions::Reason,
     },
@@ -149,12 +150,15 @@ fn listed_token(observed: &Observed, state: ObservedState, found: Option<&FoundS
 /// Why a token is not to be had, whoever asks for it.
 ///
 /// Whoever had the issuer's credential could do whatever the operator can; rotating it would lock the operator out. Where the
-/// issuer shows of a value only how it ends, what ends alike may be it.
+/// issuer shows of a value only how it ends, what ends alike may be it. Where it shows nothing of a value, any token may be it:
+/// on an issuer that several tenants share none is taken over then.
 pub fn obstacle(observed: &Observed, listed: &ListedToken) -> Option<&'static str> {
     if observed.others_ids.contains(&listed.id) || may_be_on_its_way(observed, listed) {
         return Some("the token is another ApiToken's: let a new one be issued instead");
     }
-    let own = observed.issuer.as_ref().ok()?.credential.as_ref()?;
+    let issuer = observed.issuer.as_ref().ok()?;
+    let is_shared = issuer.reference.kind == IssuerKind::ClusterTokenIssuer;
+    let own = issuer.credential.as_ref()?;
     match (&listed.value, &listed.hint) {
         (Some(value), _) if value.hash() == own.hash => {
             Some("the token is the credential of the issuer itself: let a new one be issued instead")
@@ -162,6 +166,9 @@ pub fn obstacle(observed: &Observed, listed: &ListedToken) -> Option<&'static st
         (None, Some(hint)) if *hint == own.hint => {
             Some("the token ends like the credential of the issuer, and may be it: let a new one be issued instead")
         }
+        (None, None) if is_shared => Some(
+            "the issuer does not show whether the token is its own credential, and several tenants share it: let a new one be issued instead",
+        ),
         _ => None,
     }
 }

@@ -138,10 +138,13 @@ impl Street {
             ("credential-value", by_value("credential"), ""),
         ];
         rows.into_iter()
-            // Nothing that Prefactor shows tells its credential from other tokens.
-            .filter(|(what, ..)| !(open && vendor == "prefactor" && *what == "credential-id"))
             .map(|(what, adopt, says)| Attack {
-                says: if open { says } else { "does not allow it" },
+                says: match (open, vendor, what) {
+                    (false, ..) => "does not allow it",
+                    // Nothing that Prefactor shows tells its credential from other tokens.
+                    (true, "prefactor", "credential-id") => "does not show whether",
+                    (true, ..) => says,
+                },
                 ..attack(
                     &format!("{what}-of-{issuer}"),
                     vendor,
@@ -334,10 +337,7 @@ async fn a_tenant_gets_nothing_that_is_anothers_and_nothing_beyond_the_ceilings(
 /// A Secret says of itself that it holds another's token: that one, or the credential, is not called and not ended.
 async fn forge(street: &Street, vendor: &str, issuer: &str) {
     let prey = street.prey(issuer).await;
-    let mut ids = vec![prey.id];
-    if !(vendor == "prefactor" && issuer.ends_with("-open")) {
-        ids.push(street.credential_id(vendor));
-    }
+    let ids = [prey.id, street.credential_id(vendor)];
     for (number, id) in ids.iter().enumerate() {
         let names = [format!("revoked-{number}-{issuer}"), format!("forged-{number}-{issuer}")];
         for name in &names {

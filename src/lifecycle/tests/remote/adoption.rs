@@ -4,12 +4,13 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::json;
 
 use super::*;
-use crate::lifecycle::CredentialTraits;
+use crate::{api::issuer::Adoption, lifecycle::CredentialTraits};
 
 #[test]
 fn a_token_that_may_be_anothers_or_the_credential_is_not_taken_over() {
     type Change = fn(&mut Observed, &mut ListedToken);
-    let cases: [(&str, Change, bool); 10] = [
+    let shared: Change = |o, _| o.issuer_mut().reference.kind = IssuerKind::ClusterTokenIssuer;
+    let cases: [(&str, Change, bool); 12] = [
         ("made by hand", |_, _| {}, true),
         ("another ApiToken has it", |o, _| o.others_ids = ["theirs".to_owned()].into(), false),
         (
@@ -35,11 +36,24 @@ fn a_token_that_may_be_anothers_or_the_credential_is_not_taken_over() {
         ),
         ("perhaps the credential", |_, t| t.hint = Some(value(7).hint()), false),
         ("it ends in another way", |_, t| t.hint = Some("????".into()), true),
+        ("nothing of its value is shown, at an issuer that tenants share", shared, false),
+        (
+            "how it ends is shown, at an issuer that tenants share",
+            |o, t| {
+                o.issuer_mut().reference.kind = IssuerKind::ClusterTokenIssuer;
+                t.hint = Some("????".into());
+            },
+            true,
+        ),
         ("one is on its way to another ApiToken", |o, _| o.issuer_mut().busy = true, false),
     ];
     for by_secret in [false, true] {
         for (why, change, taken) in &cases {
             let mut observed = at_issuer(PLAIN);
+            observed.issuer_mut().spec.policy = Some(IssuerPolicy {
+                adoption: Some(Adoption::Allow),
+                ..Default::default()
+            });
             observed.others_uids.insert("bbbbbbbbbb".into());
             observed.issuer_mut().credential = Some(CredentialTraits::of(&value(7)));
             let mut theirs = listed("theirs", "made by hand");
