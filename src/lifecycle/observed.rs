@@ -107,6 +107,18 @@ impl Terms {
     }
 }
 
+/// How far a clock is ahead of ours that showed a whole second at some moment between these two: as far as that is certain.
+/// An answer that came late says nothing of the clock.
+fn ahead(shown_at: Timestamp, asked_at: Timestamp, answered_at: Timestamp) -> SignedDuration {
+    if shown_at > answered_at {
+        shown_at.duration_since(answered_at)
+    } else if schedule::later(shown_at, SignedDuration::from_secs(1)) < asked_at {
+        shown_at.duration_since(asked_at)
+    } else {
+        SignedDuration::ZERO
+    }
+}
+
 impl Observed {
     /// What stands in the status.
     pub fn status(&self) -> Option<&ApiTokenStatus> {
@@ -175,7 +187,7 @@ impl Observed {
     /// written its Secret since this pass began, so what was seen of the Secrets counts no more.
     pub fn sees(&mut self, mut view: Vec<ListedToken>, now: Timestamp) {
         let shown_at = view.iter().filter_map(|token| token.shown_at).max();
-        self.ahead = shown_at.map_or(SignedDuration::ZERO, |shown_at| shown_at.duration_since(now));
+        self.ahead = shown_at.map_or(SignedDuration::ZERO, |shown_at| ahead(shown_at, self.now, now));
         if self.is_behind(&view, now) {
             let hidden = self.named_by_status().filter(|token| view.iter().all(|shown| shown.id != token.id));
             view.extend(hidden.collect::<Vec<_>>());

@@ -54,10 +54,17 @@ async fn changes_are_accepted_or_refused_as_they_say() {
         let api = api(&client, &resource, &namespace);
         let mut object = existing(&api, &resource, &case).await;
         object.data["spec"] = case.spec.clone().unwrap();
-        let object_json = serde_json::to_value(&object).unwrap();
-        let answer = submit(&client, &url(&resource, &namespace), Some(&object.name_any()), &object_json).await;
+        let (name, url) = (object.name_any(), url(&resource, &namespace));
+        let answer = loop {
+            let answer = submit(&client, &url, Some(&name), &serde_json::to_value(&object).unwrap()).await;
+            // An operator of another test may write to an issuer of the whole cluster meanwhile.
+            match answer {
+                Err(status) if status.is_conflict() => object.metadata = api.get(&name).await.unwrap().metadata,
+                answer => break answer,
+            }
+        };
         wrong.extend(case.objection(answer));
-        api.delete(&object.name_any(), &DeleteParams::default()).await.unwrap();
+        api.delete(&name, &DeleteParams::default()).await.unwrap();
     }
     Api::<Namespace>::all(client)
         .delete(&namespace, &DeleteParams::default())
@@ -245,10 +252,12 @@ async fn existing(api: &Api<DynamicObject>, resource: &ApiResource, case: &Case)
     if let Some(status) = &case.status {
         object.data["status"] = status.clone();
         let name = object.name_any();
-        object = api
-            .replace_status(&name, &PostParams::default(), &object)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}", case.case));
+        object = loop {
+            match api.replace_status(&name, &PostParams::default(), &object).await {
+                Err(kube::Error::Api(error)) if error.is_conflict() => object.metadata = api.get(&name).await.unwrap().metadata,
+                written => break written.unwrap_or_else(|error| panic!("{}: {error}", case.case)),
+            }
+        };
     }
     object
 }

@@ -69,6 +69,7 @@ async fn a_foreign_change_alone_is_read_and_causes_no_write() {
     team.declare("witness", json!({})).await;
     team.ready("ci").await;
     team.ready("witness").await;
+    team.note("ci", "Issued").await;
     let since = plane.audit().now();
     team.change_secret("ci", json!({ "metadata": { "labels": { "theirs": "x" } } }))
         .await;

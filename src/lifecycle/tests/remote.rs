@@ -767,3 +767,30 @@ fn only_who_wrote_an_intent_just_now_calls_the_issuer() {
     observed.intent_in_hand = Some(observed.pending().unwrap().attempt + 1);
     assert_ne!(next_step(&observed), Some("create_token"), "that was another attempt");
 }
+
+#[test]
+fn a_token_is_replaced_for_its_parameters_only_where_it_is_known_to_have_others() {
+    let (mut observed, _) = issued_at(PLAIN);
+    let softwareone = SoftwareoneParameters {
+        modules: vec!["MOD-1234".into()],
+        ..Default::default()
+    };
+    observed.respec(|spec| {
+        spec.parameters = Some(Parameters {
+            softwareone: Some(softwareone),
+            ..Default::default()
+        });
+    });
+    let declared = crate::lifecycle::secret::parameters_hash(&observed.token);
+    for (why, parameters_hash, replaced) in [
+        ("made with these", declared, false),
+        ("made with others", Some("others".into()), true),
+        ("taken over: nobody knows", None, false),
+    ] {
+        let token = crate::api::api_token::TokenStatus {
+            parameters_hash,
+            ..observed.recorded().token.clone().unwrap()
+        };
+        assert_eq!(crate::lifecycle::remote::needs_another(&observed, &token), replaced, "{why}");
+    }
+}

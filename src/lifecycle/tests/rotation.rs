@@ -236,6 +236,8 @@ fn a_leak_leaves_no_old_value_working() {
     ask(&mut observed, "1", None);
     rotate(&mut observed);
     assert_eq!(previous(&observed).len(), 1, "an ordinary overlap runs");
+    let ended = found_mut(&mut observed).annotation(names::ENDED_ANNOTATION).map(str::to_owned);
+    assert_eq!(ended, None, "and the replaced value was not ended");
 
     later(&mut observed, 60);
     ask(&mut observed, "2", Some("0s"));
