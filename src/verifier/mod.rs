@@ -25,7 +25,7 @@ mod grpc;
 mod http;
 pub mod index;
 mod last_use;
-mod listener;
+pub mod listener;
 mod metrics;
 pub mod presented;
 pub mod question;

@@ -9,6 +9,7 @@ pub mod line;
 pub mod operator;
 pub mod proxy;
 pub mod remote;
+pub mod replicas;
 pub mod tokens;
 pub mod verifier;
 pub mod watch;
