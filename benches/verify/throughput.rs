@@ -6,6 +6,7 @@ use std::{
 };
 
 use hyper::StatusCode;
+use tokio::time::sleep;
 
 use super::{
     constant::Constant,
@@ -23,6 +24,9 @@ const TURNS: usize = 3;
 const MANY: usize = 64;
 /// Requests a second in the runs at a steady rate, and over how many connections.
 const STEADY: (u32, usize) = (1000, 16);
+
+/// How long a start may take at most.
+const START: Duration = Duration::from_secs(300);
 
 /// A server under load.
 #[derive(Clone, Copy)]
@@ -84,7 +88,10 @@ async fn with_tokens(world: &World, constant: Server, size: usize, lasting: Dura
     let began = Instant::now();
     let kubeconfig = world.plane.account_kubeconfig(OPERATOR_NAMESPACE, VERIFIER_ACCOUNT, None).await;
     let program = Program::run(&world.plane, &kubeconfig, &["verifier", "--address=127.0.0.1:0"]);
-    program.until_ready().await;
+    while !program.is_ready().await {
+        assert!(began.elapsed() < START, "not ready in {START:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
     println!("\n{size} tokens; ready after {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(metric(&program, "apitoken_verifier_index_tokens").await, size as f64);
     let rest = process::memory(program.pid());

@@ -27,6 +27,7 @@ pub mod index;
 mod last_use;
 pub mod listener;
 mod metrics;
+mod pool;
 pub mod presented;
 pub mod question;
 pub mod record;

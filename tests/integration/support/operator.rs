@@ -128,7 +128,7 @@ impl Program {
     /// Starts the controller with that way to the API server and waits until it is ready.
     pub async fn start_with(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
         let program = Self::spawn(plane, kubeconfig, arguments);
-        program.until_ready().await;
+        eventually("the program is ready", || async { program.is_ready().await.then_some(()) }).await;
         program
     }
 
@@ -159,12 +159,9 @@ impl Program {
         }
     }
 
-    /// Waits until it is ready.
-    pub async fn until_ready(&self) {
-        eventually("the program is ready", || async {
-            self.get("/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
-        })
-        .await;
+    /// Whether it is ready.
+    pub async fn is_ready(&self) -> bool {
+        self.get("/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     /// Its process id.
