@@ -35,8 +35,9 @@ check: needs ## Check format and lints
 	cargo clippy --locked --all-targets -- --deny warnings
 
 .PHONY: bench
-bench: needs ## Measure how fast tokens are issued, beside a bare client; builds the release profile
+bench: needs ## Measure how fast tokens are issued and verified, each beside its floor; builds the release profile
 	cargo bench --locked --bench issue
+	cargo bench --locked --bench verify
 
 .PHONY: mutants
 mutants: needs ## Change the lifecycle in hundreds of ways and see that its unit tests notice each; files=<path> for fewer

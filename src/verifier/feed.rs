@@ -160,40 +160,34 @@ impl Feed<'_> {
 
     fn tokens(&self, scope: &Scope) -> impl FnMut(News<DeserializeGuard<ApiToken>>) + Send {
         let scope = scope.clone();
-        let mut listing = None;
+        // Between the two ends of a list nothing but the list is told.
+        let mut listing = 0;
         move |news| match news {
-            News::ListBegins => listing = Some(HashSet::new()),
-            News::Put(token) => {
-                let uid: Box<str> = token.uid().unwrap_or_default().into();
-                match &token.0 {
-                    Ok(token) => self.token(&uid, token),
-                    Err(error) => {
-                        let (namespace, name) = (token.namespace().unwrap_or_default(), token.name_any());
-                        warn!(namespace, name, %error, "the ApiToken can't be read: it is not accepted");
-                        self.verifier.index_mut().remove(&uid);
-                    }
+            News::ListBegins => listing += 1,
+            News::Put(token) => match &token.0 {
+                Ok(token) => self.token(token, listing),
+                Err(error) => {
+                    let (namespace, name) = (token.namespace().unwrap_or_default(), token.name_any());
+                    warn!(namespace, name, %error, "the ApiToken can't be read: it is not accepted");
+                    self.verifier.index_mut().remove(&token.uid().unwrap_or_default());
                 }
-                if let Some(listed) = &mut listing {
-                    listed.insert(uid);
-                }
-            }
+            },
             News::Gone(token) => {
                 self.verifier.index_mut().remove(&token.uid().unwrap_or_default());
             }
             News::Listed => {
-                let listed = listing.take().unwrap_or_default();
                 self.verifier
                     .index_mut()
-                    .keep(|record| listed.contains(&record.uid) || !scope.covers(&record.namespace));
+                    .keep(|record| record.listing == listing || !scope.covers(&record.terms.namespace));
             }
         }
     }
 
-    fn token(&self, uid: &str, token: &ApiToken) {
+    fn token(&self, token: &ApiToken, listing: u32) {
         let now = self.verifier.clock.now();
         let took_away = match Record::of(token) {
-            Some(record) => self.verifier.index_mut().put(record, now),
-            None => self.verifier.index_mut().remove(uid).is_some(),
+            Some(record) => self.verifier.index_mut().put(Record { listing, ..record }, now),
+            None => self.verifier.index_mut().remove(&token.uid().unwrap_or_default()).is_some(),
         };
         if let Some(written_at) = last_write(token).filter(|_| took_away) {
             self.verifier.metrics.revoked(now.duration_since(written_at));

@@ -83,7 +83,7 @@ async fn send(client: &Client, due: &DueUse, operations: Value) -> Outcome {
     let Ok(patch) = serde_json::from_value(operations) else {
         return Outcome::Failed;
     };
-    let api: Api<ApiToken> = Api::namespaced(client.clone(), &due.record.namespace);
+    let api: Api<ApiToken> = Api::namespaced(client.clone(), &due.record.terms.namespace);
     let params = PatchParams {
         field_manager: Some(format!("{}-verifier", names::MANAGER)),
         ..Default::default()

@@ -22,7 +22,7 @@ mod freshness;
 mod grpc;
 mod http;
 mod last_use;
-mod listener;
+pub mod listener;
 pub mod lookup;
 mod metrics;
 mod run;

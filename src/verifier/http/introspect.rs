@@ -106,7 +106,7 @@ fn active(bearer: &Bearer) -> Value {
     let facts = json!({
         "active": true,
         "token_type": "Bearer",
-        "iss": bearer.record.issuer.to_string(),
+        "iss": bearer.record.terms.issuer.to_string(),
         "sub": bearer.subject(),
         "account": token.map(|token| &*token.account),
         "jti": token.map(|token| &*token.id),

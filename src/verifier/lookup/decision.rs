@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     presented::TokenHash,
     question::Question,
-    record::{Record, Token},
+    record::{Record, Terms, Token},
 };
 use crate::lifecycle::checks::is_allowed;
 
@@ -111,7 +111,7 @@ pub struct Bearer {
 impl Bearer {
     /// `<namespace>/<name>` of the ApiToken.
     pub fn subject(&self) -> String {
-        format!("{}/{}", self.record.namespace, self.record.name)
+        format!("{}/{}", self.record.terms.namespace, self.record.name)
     }
 
     /// The token that was presented.
@@ -129,17 +129,18 @@ pub fn decide(record: &Arc<Record>, rules: &IssuerRules, question: &Question, ha
         return Err(denial);
     }
     let at = record.tokens.iter().position(|token| token.hash == *hash).ok_or(Denial::Unknown)?;
-    let namespace = &*record.namespace;
+    let terms = &record.terms;
+    let namespace = &*terms.namespace;
     if rules.namespaces.as_ref().is_some_and(|allowed| !allowed.contains(namespace)) {
         return Err(Denial::NamespaceNotAllowed);
     }
     if question.namespace.as_ref().is_some_and(|asked| asked != namespace) {
         return Err(Denial::WrongNamespace);
     }
-    if question.audience.as_ref().is_some_and(|asked| !is_for(record, rules, asked)) {
+    if question.audience.as_ref().is_some_and(|asked| !is_for(terms, rules, asked)) {
         return Err(Denial::WrongAudience);
     }
-    let scopes = cut(&record.scopes, rules.scopes.as_deref(), namespace);
+    let scopes = cut(&terms.scopes, rules.scopes.as_deref(), namespace);
     if question.scopes.iter().any(|asked| !scopes.contains(asked)) {
         return Err(Denial::InsufficientScope);
     }
@@ -147,15 +148,15 @@ pub fn decide(record: &Arc<Record>, rules: &IssuerRules, question: &Question, ha
         record: record.clone(),
         at,
         scopes,
-        audiences: (!record.audiences.is_empty()).then(|| cut(&record.audiences, rules.audiences.as_deref(), namespace)),
+        audiences: (!terms.audiences.is_empty()).then(|| cut(&terms.audiences, rules.audiences.as_deref(), namespace)),
     })
 }
 
 /// One without audiences is for every service that its issuer allows; one whose audiences are no longer allowed is for none.
-fn is_for(record: &Record, rules: &IssuerRules, audience: &str) -> bool {
-    let declared = record.audiences.is_empty() || record.audiences.iter().any(|own| own == audience);
+fn is_for(terms: &Terms, rules: &IssuerRules, audience: &str) -> bool {
+    let declared = terms.audiences.is_empty() || terms.audiences.iter().any(|own| own == audience);
     let allowed = rules.audiences.as_deref();
-    declared && allowed.is_none_or(|allowed| is_allowed(audience, allowed, &record.namespace))
+    declared && allowed.is_none_or(|allowed| is_allowed(audience, allowed, &terms.namespace))
 }
 
 fn cut(declared: &[String], allowed: Option<&[String]>, namespace: &str) -> Vec<String> {

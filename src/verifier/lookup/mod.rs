@@ -5,6 +5,7 @@
 
 pub mod decision;
 pub mod index;
+mod pool;
 pub mod presented;
 pub mod question;
 pub mod record;

@@ -1,5 +1,7 @@
 //! What is kept of an ApiToken: which values work for it, until when, and what they stand for. Never a value.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -17,22 +19,31 @@ use crate::{
 pub struct Record {
     /// Its uid: another object of the same name is another one.
     pub uid: Box<str>,
-    /// Its namespace.
-    pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Who issued its tokens.
-    pub issuer: IssuerId,
+    /// What it has in common with others.
+    pub terms: Arc<Terms>,
     /// Why none of its tokens works, as its spec or its status says.
     pub refusal: Option<Denial>,
+    /// Its tokens.
+    pub tokens: Box<[Token]>,
+    /// The list that told of it last, by a number that whoever lists gives.
+    pub listing: u32,
+}
+
+/// What many ApiTokens have in common: kept once for all of them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// The namespace.
+    pub namespace: Box<str>,
+    /// Who issued the tokens.
+    pub issuer: IssuerId,
     /// Scopes of the spec.
     pub scopes: Box<[String]>,
     /// Audiences of the spec; empty: any.
     pub audiences: Box<[String]>,
-    /// Its tokens.
-    pub tokens: Box<[Token]>,
 }
 
 /// Which of an ApiToken's tokens.
@@ -85,16 +96,20 @@ impl Record {
         if tokens.is_empty() {
             return None;
         }
+        let terms = Terms {
+            issuer: IssuerId::new(status.issuer_ref.as_ref()?, &namespace),
+            namespace: namespace.into(),
+            scopes: token.spec.scopes.clone().into(),
+            audiences: token.spec.audiences.clone().into(),
+        };
         Some(Self {
             uid: metadata.uid.clone()?.into(),
             name: metadata.name.clone()?.into(),
             created_at: metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |Time(at)| *at),
-            issuer: IssuerId::new(status.issuer_ref.as_ref()?, &namespace),
-            namespace: namespace.into(),
+            terms: Arc::new(terms),
             refusal: refusal(token, status),
-            scopes: token.spec.scopes.clone().into(),
-            audiences: token.spec.audiences.clone().into(),
             tokens: tokens.into(),
+            listing: 0,
         })
     }
 

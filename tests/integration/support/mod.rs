@@ -12,6 +12,7 @@ pub mod operator;
 pub mod proxy;
 pub mod raw;
 pub mod remote;
+pub mod replicas;
 pub mod tap;
 pub mod tokens;
 pub mod verifier;

@@ -149,23 +149,22 @@ impl Program {
     /// Starts the controller with that way to the API server and waits until it is ready.
     pub async fn start_with(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
         let program = Self::spawn(plane, kubeconfig, arguments);
-        eventually("the program is ready", || async {
-            program.get("/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200"))
-        })
-        .await;
+        eventually("the program is ready", || async { program.is_ready().await.then_some(()) }).await;
         program
     }
 
     /// Starts the controller.
     pub fn spawn(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
+        Self::run(plane, kubeconfig, &[&["controller"], arguments].concat())
+    }
+
+    /// Starts a command of the program that goes on.
+    pub fn run(plane: &ControlPlane, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Self {
         let file = tempfile::Builder::new().suffix(".kubeconfig").tempfile_in(plane.dir()).unwrap();
         let path = file.into_temp_path().keep().unwrap();
         std::fs::write(&path, serde_json::to_string(kubeconfig).unwrap()).unwrap();
         let mut command = Self::command();
-        command
-            .args(["controller", "--admin-address=127.0.0.1:0"])
-            .args(arguments)
-            .env("KUBECONFIG", &path);
+        command.args(arguments).arg("--admin-address=127.0.0.1:0").env("KUBECONFIG", &path);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -181,6 +180,11 @@ impl Program {
         }
     }
 
+    /// Whether it is ready.
+    pub async fn is_ready(&self) -> bool {
+        self.get("/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -193,7 +197,7 @@ impl Program {
 
     /// Asks the admin address for a path; nothing where it does not listen.
     pub async fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.admin_address()?).ok()?;
+        let mut stream = TcpStream::connect(self.address("serving probes and metrics")?).ok()?;
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
@@ -201,9 +205,10 @@ impl Program {
         Some(answer)
     }
 
-    fn admin_address(&self) -> Option<String> {
+    /// The address that it logged with these words: `127.0.0.1:<port>`.
+    pub fn address(&self, words: &str) -> Option<String> {
         let lines = self.lines.lock().unwrap();
-        let line = lines.iter().find(|line| line.contains("serving probes and metrics"))?;
+        let line = lines.iter().find(|line| line.contains(words))?;
         let address = line
             .split("127.0.0.1:")
             .nth(1)?

@@ -3,6 +3,7 @@
 mod grpc;
 mod introspection;
 mod last_use;
+mod latency;
 mod outage;
 mod proxies;
 mod states;
