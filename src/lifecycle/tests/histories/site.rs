@@ -34,6 +34,7 @@ pub trait Site {
 }
 
 /// A token that is there.
+#[derive(PartialEq, Eq)]
 pub struct Kept {
     /// Its id, as operators see it.
     pub id: String,

@@ -157,13 +157,14 @@ impl World {
         match fault {
             Some(Fault::AnswerLost) => self.site.go_wrong(&step, true),
             Some(Fault::Refused) => self.site.go_wrong(&step, false),
-            Some(Fault::Behind) if self.now.duration_since(self.called_at) <= LAG => self.site.lag(),
+            Some(Fault::Behind) if self.now.duration_since(self.changed_at) <= LAG => self.site.lag(),
             _ => {}
         }
-        if !matches!(step, Step::ListTokens) {
-            self.called_at = self.now;
-        }
+        let before = self.site.tokens();
         let called = self.ask(operator, observed, step);
+        if self.site.tokens() != before {
+            self.changed_at = self.now;
+        }
         self.site.heal();
         self.learn();
         if fault == Some(Fault::Slow) {

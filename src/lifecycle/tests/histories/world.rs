@@ -89,8 +89,8 @@ pub struct World {
     pub lost: bool,
     pub operators: [Operator; 2],
     pub counter: u64,
-    /// When a call may have changed something at the issuer.
-    pub called_at: Timestamp,
+    /// When a call changed something at the issuer.
+    pub changed_at: Timestamp,
     requests: u32,
 }
 
@@ -129,7 +129,7 @@ impl World {
             lost: false,
             operators: Default::default(),
             counter: 100,
-            called_at: Timestamp::MIN,
+            changed_at: Timestamp::MIN,
             requests: 0,
         }
     }

@@ -106,3 +106,24 @@ fn a_shared_list_is_a_look_and_tells_of_the_last_use() {
         Some(schedule::later(observed.now, observed.terms.poll_interval))
     );
 }
+
+#[test]
+fn a_look_tells_who_made_the_token_and_what_account_it_is_of_and_silence_takes_nothing_back() {
+    let (mut observed, mut tokens) = issued_at(PLAIN);
+    let details = |account_type: Option<&str>, created_by: Option<&str>| crate::issuers::TokenDetails {
+        account_type: account_type.map(str::to_owned),
+        created_by: created_by.map(str::to_owned),
+        ..Default::default()
+    };
+    for (hours, shown) in [(1, details(Some("Service"), Some("ops"))), (2, details(None, None))] {
+        observed.now = at(NOW) + SignedDuration::from_hours(hours);
+        observed.polled_at = None;
+        tokens[0].details = shown;
+        steps(&mut observed, &mut tokens);
+        let token = observed.recorded().token.clone().unwrap();
+        assert_eq!(
+            (token.account_type.as_deref(), token.created_by.as_deref()),
+            (Some("Service"), Some("ops"))
+        );
+    }
+}
