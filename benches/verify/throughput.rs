@@ -57,14 +57,8 @@ impl Figures {
     }
 
     fn row(&self) -> String {
-        let Self {
-            rate,
-            p50,
-            p99,
-            p999,
-            processor,
-        } = self;
-        format!("{rate:.0} | {p50:.2} | {p99:.2} | {p999:.2} | {processor:.0}")
+        let Self { rate, p50, p99, p999, .. } = self;
+        format!("{rate:.0} | {p50:.2} | {p99:.2} | {p999:.2}")
     }
 }
 
@@ -135,7 +129,7 @@ async fn with_tokens(world: &World, constant: Server, size: usize, lasting: Dura
     ] {
         let beside = tokio::join!(run(server, &right, steady), load::run(server.address, flood, full(MANY)));
         println!(
-            "| right, 1000/s beside a flood | {} + {MANY} | {name} | {} |",
+            "| right, 1000/s beside a flood | {} + {MANY} | {name} | {} | - |",
             STEADY.1,
             beside.0.row()
         );
@@ -167,7 +161,12 @@ async fn beside(what: &str, constant: (Server, &Asked), verifier: (Server, &Aske
             p999: of(|figures| figures.p999),
             processor: of(|figures| figures.processor),
         };
-        println!("| {what} | {} | {name} | {} |", load.connections, middle.row());
+        println!(
+            "| {what} | {} | {name} | {} | {:.0} |",
+            load.connections,
+            middle.row(),
+            middle.processor
+        );
     }
     if load.rate.is_none() {
         println!("of the constant server's requests/s: {ratio:.2}");

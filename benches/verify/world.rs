@@ -1,11 +1,14 @@
 //! A control plane with so many ApiTokens, as the API server stores them.
 
+use apitoken_operator::api::ApiToken;
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
 use super::{
     etcd::Etcd,
     support::{
         control_plane::ControlPlane,
+        eventually,
         tokens::{self, Team},
     },
 };
@@ -58,6 +61,13 @@ impl World {
         let added = (self.count..count).map(|number| self.object(number));
         self.etcd.put(added).await;
         self.count = count;
+        // The API server answers from a cache that follows etcd.
+        let api: Api<ApiToken> = Api::all(self.plane.admin().await);
+        eventually("the API server knows all tokens", || async {
+            let one = api.list(&ListParams::default().limit(1)).await.unwrap();
+            (one.metadata.remaining_item_count == i64::try_from(count - 1).ok()).then_some(())
+        })
+        .await;
     }
 
     fn object(&self, number: usize) -> (String, Value) {

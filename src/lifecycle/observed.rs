@@ -107,15 +107,14 @@ impl Terms {
     }
 }
 
-/// How far a clock is ahead of ours that showed a whole second at some moment between these two: as far as that is certain.
-/// An answer that came late says nothing of the clock.
+/// How far a clock is ahead of ours that showed a whole second at some moment between these two. An answer that came late says
+/// nothing of a clock that may be as ours is.
 fn ahead(shown_at: Timestamp, asked_at: Timestamp, answered_at: Timestamp) -> SignedDuration {
-    if shown_at > answered_at {
-        shown_at.duration_since(answered_at)
-    } else if schedule::later(shown_at, SignedDuration::from_secs(1)) < asked_at {
-        shown_at.duration_since(asked_at)
-    } else {
+    let may_be_ours = asked_at <= schedule::later(shown_at, SignedDuration::from_secs(1)) && shown_at <= answered_at;
+    if may_be_ours {
         SignedDuration::ZERO
+    } else {
+        shown_at.duration_since(answered_at)
     }
 }
 

@@ -8,6 +8,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -17,8 +18,6 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-use super::tls::Certificate;
 
 /// Connections at a time; further ones wait to be accepted.
 const MOST_CONNECTIONS: usize = 4096;
@@ -40,13 +39,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Where it listens.
 pub struct Listener {
     tcp: TcpListener,
-    certificate: Option<Arc<Certificate>>,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Listener {
-    /// Listens there, with TLS where there is a certificate.
-    pub fn new(tcp: TcpListener, certificate: Option<Arc<Certificate>>) -> Self {
-        Self { tcp, certificate }
+    /// Listens there, with TLS where it is configured.
+    pub fn new(tcp: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { tcp, tls }
     }
 
     /// Where it listens.
@@ -61,7 +60,7 @@ impl Listener {
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
         let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let open = GracefulShutdown::new();
-        let acceptor = self.certificate.map(|certificate| TlsAcceptor::from(certificate.config()));
+        let acceptor = self.tls.map(TlsAcceptor::from);
         loop {
             let accept = async {
                 let permit = room.clone().acquire_owned().await;

@@ -69,11 +69,17 @@ pub async fn run(
         verifier: verifier.clone(),
         callers: Arc::new(callers),
     };
-    let http = Listener::new(sockets.http, sockets.certificate.clone());
+    let tls = sockets
+        .certificate
+        .clone()
+        .map(Certificate::config)
+        .transpose()
+        .map_err(io::Error::other)?;
+    let http = Listener::new(sockets.http, tls.clone());
     info!(address = %http.address()?, "answering over HTTP");
     let mut serving = vec![http.serve(http::router(shared), shutdown.clone()).boxed()];
     if let Some(tcp) = sockets.grpc {
-        let grpc = Listener::new(tcp, sockets.certificate.clone());
+        let grpc = Listener::new(tcp, tls);
         info!(address = %grpc.address()?, "answering over gRPC");
         serving.push(grpc.serve(grpc::router(verifier.clone()), shutdown.clone()).boxed());
     }

@@ -79,16 +79,17 @@ impl Certificate {
     }
 
     /// A configuration that shows it, in each handshake as it is then.
-    pub fn config(self: Arc<Self>) -> Arc<ServerConfig> {
+    ///
+    /// # Errors
+    /// Where the cryptography that is built in can't do TLS.
+    pub fn config(self: Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        // The versions are those of the provider itself.
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = match builder {
-            Ok(builder) => builder.with_no_client_auth().with_cert_resolver(self),
-            Err(error) => unreachable!("{error}"),
-        };
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Unusable)?;
+        let mut config = builder.with_no_client_auth().with_cert_resolver(self);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Arc::new(config)
+        Ok(Arc::new(config))
     }
 
     /// Reads it again when it changes, for ever. One that can't be used leaves the former one in place.

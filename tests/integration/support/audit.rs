@@ -50,7 +50,9 @@ impl AuditLog {
         file.seek(SeekFrom::Start(since.0)).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
+        // The line of somebody else's write may be half there.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let lines = text[..whole].lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
         lines.filter(|line| line.user.username == user).filter_map(Line::write).collect()
     }
 
