@@ -39,7 +39,7 @@ pub fn post_params() -> PostParams {
     }
 }
 
-/// Shows each object of a list, page by page.
+/// Shows each object of a list, page by page. Gives the version that the list is of.
 ///
 /// # Errors
 /// Where the API server refuses a page or does not answer.
@@ -47,13 +47,13 @@ pub async fn each_in_pages<'a, K: Clone>(
     mut list: ListParams,
     page: impl Fn(ListParams) -> BoxFuture<'a, kube::Result<ObjectList<K>>>,
     mut see: impl FnMut(K),
-) -> Result<(), CallError> {
+) -> Result<String, CallError> {
     loop {
         let found = call(page(list.clone())).await?;
         found.items.into_iter().for_each(&mut see);
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => list = list.continue_token(&token),
-            None => return Ok(()),
+            None => return Ok(found.metadata.resource_version.unwrap_or_default()),
         }
     }
 }

@@ -8,7 +8,7 @@
 
 mod book;
 mod by_uid;
-mod calls;
+pub mod calls;
 mod claims;
 pub mod clock;
 mod connections;

@@ -20,14 +20,12 @@ use super::{
     by_uid::ByUid,
     claims::{Claims, claimant},
     first_come::FirstCome,
+    issuers::Issuer,
     recent::{Key, Recent},
     retries::Retries,
 };
 use crate::{
-    api::{
-        ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, IssuerStatus, TokenIssuer,
-        issuer::AllowedNamespaces, names,
-    },
+    api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
     issuers::IssuedToken,
     lifecycle::{IssuerProblem, marker, secret, sweep::Holdings},
 };
@@ -283,12 +281,8 @@ impl Stores {
 
     /// How many tokens stand in the ledgers of the issuers' status.
     pub fn orphans(&self) -> usize {
-        let count = |status: Option<&IssuerStatus>| status.map_or(0, |status| status.orphans.len());
-        let cluster = self.cluster_issuers.state().into_iter();
-        let cluster = cluster.map(|issuer| count(issuer.0.as_ref().ok().and_then(|issuer| issuer.status.as_ref())));
-        let scoped = self.scopes.iter().flat_map(|stores| stores.issuers.state());
-        let scoped = scoped.map(|issuer| count(issuer.0.as_ref().ok().and_then(|issuer| issuer.status.as_ref())));
-        cluster.chain(scoped).sum()
+        let namespaced = self.scopes.iter().map(|stores| orphans_of(&stores.issuers));
+        orphans_of(&self.cluster_issuers) + namespaced.sum::<usize>()
     }
 
     /// Every issuer, the Secret with its credential, and whether it has our finalizer. `own_namespace` is the operator's.
@@ -386,7 +380,14 @@ fn hashes(token: &ApiToken) -> impl Iterator<Item = &str> {
     current.into_iter().chain(pending).chain(previous)
 }
 
-fn id_of<K: Resource>(kind: IssuerKind, issuer: &K) -> IssuerId {
+fn orphans_of<K: Issuer>(issuers: &Store<Guarded<K>>) -> usize {
+    let issuers = issuers.state();
+    let statuses = issuers.iter().filter_map(|issuer| issuer.0.as_ref().ok()?.status());
+    statuses.map(|status| status.orphans.len()).sum()
+}
+
+/// Which issuer an object of that kind is.
+pub fn id_of<K: Resource>(kind: IssuerKind, issuer: &K) -> IssuerId {
     let reference = IssuerRef {
         kind,
         name: issuer.name_any(),

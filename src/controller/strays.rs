@@ -81,7 +81,8 @@ async fn each<K>(api: &Api<K>, list: ListParams, see: impl FnMut(PartialObjectMe
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync,
 {
-    each_in_pages(list.limit(PAGE), |list| async move { api.list_metadata(&list).await }.boxed(), see).await
+    each_in_pages(list.limit(PAGE), |list| async move { api.list_metadata(&list).await }.boxed(), see).await?;
+    Ok(())
 }
 
 /// Whether the ApiToken of that name has the token, or is to have it. So too where nobody can tell.

@@ -1,6 +1,6 @@
 //! Issuers and namespaces, and what follows from them: whose tokens count, for which namespaces, with which scopes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::{
@@ -10,8 +10,8 @@ use kube::{
 
 use super::lookup::decision::IssuerRules;
 use crate::{
-    api::{ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, IssuerSpec, TokenIssuer, issuer::AllowedNamespaces},
-    controller::stores::is_default,
+    api::{ClusterTokenIssuer, IssuerId, IssuerKind, IssuerSpec, TokenIssuer, issuer::AllowedNamespaces},
+    controller::stores::{id_of, is_default},
 };
 
 /// What is known of issuers and namespaces.
@@ -33,7 +33,7 @@ struct Known {
 impl Catalogue {
     /// A ClusterTokenIssuer as it is now.
     pub fn put_cluster_issuer(&mut self, issuer: &ClusterTokenIssuer) {
-        let id = cluster_issuer(&issuer.name_any());
+        let id = id_of(IssuerKind::ClusterTokenIssuer, issuer);
         let known = rules(&issuer.spec.common).map(|rules| Known {
             rules,
             allowed: issuer.spec.allowed_namespaces.clone(),
@@ -44,7 +44,7 @@ impl Catalogue {
 
     /// A TokenIssuer as it is now.
     pub fn put_issuer(&mut self, issuer: &TokenIssuer) {
-        let id = issuer_of(&issuer.namespace().unwrap_or_default(), &issuer.name_any());
+        let id = id_of(IssuerKind::TokenIssuer, issuer);
         let known = rules(&issuer.spec.common).map(|rules| Known {
             rules,
             allowed: None,
@@ -110,7 +110,7 @@ impl Catalogue {
         (rules.collect(), default)
     }
 
-    fn allowed(&self, allowed: &AllowedNamespaces) -> std::collections::HashSet<String> {
+    fn allowed(&self, allowed: &AllowedNamespaces) -> HashSet<String> {
         let selected = allowed.selector.iter().flat_map(|selector| self.selected(selector));
         allowed.names.iter().cloned().chain(selected).collect()
     }
@@ -123,21 +123,6 @@ impl Catalogue {
         let matching = self.namespaces.iter().filter(|(_, labels)| selector.matches(*labels));
         matching.map(|(name, _)| name.clone()).collect()
     }
-}
-
-/// The id of a ClusterTokenIssuer.
-pub fn cluster_issuer(name: &str) -> IssuerId {
-    id(IssuerKind::ClusterTokenIssuer, "", name)
-}
-
-/// The id of a TokenIssuer.
-pub fn issuer_of(namespace: &str, name: &str) -> IssuerId {
-    id(IssuerKind::TokenIssuer, namespace, name)
-}
-
-fn id(kind: IssuerKind, namespace: &str, name: &str) -> IssuerId {
-    let name = name.to_owned();
-    IssuerId::new(&IssuerRef { kind, name }, namespace)
 }
 
 /// The rules of a built-in issuer; nothing for a vendor's, whose tokens nobody verifies here.

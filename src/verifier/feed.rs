@@ -16,13 +16,13 @@ use tracing::warn;
 
 use super::{
     Verifier,
-    catalogue::{self, Catalogue},
+    catalogue::Catalogue,
     follow::{Ear, News, follow},
     lookup::record::Record,
 };
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, IssuerId, IssuerKind, TokenIssuer},
-    controller::stores::Scope,
+    controller::stores::{Scope, id_of},
 };
 
 /// How many watches there are beside the two of each scope.
@@ -102,7 +102,6 @@ impl Feed<'_> {
         self.any_issuers(
             IssuerKind::ClusterTokenIssuer,
             |_| true,
-            |issuer| catalogue::cluster_issuer(&issuer.name_any()),
             |catalogue, issuer| catalogue.put_cluster_issuer(issuer),
         )
     }
@@ -112,7 +111,6 @@ impl Feed<'_> {
         self.any_issuers(
             IssuerKind::TokenIssuer,
             move |id| scope.covers(&id.namespace),
-            |issuer| catalogue::issuer_of(&issuer.namespace().unwrap_or_default(), &issuer.name_any()),
             |catalogue, issuer| catalogue.put_issuer(issuer),
         )
     }
@@ -122,7 +120,6 @@ impl Feed<'_> {
         &self,
         kind: IssuerKind,
         covered: impl Fn(&IssuerId) -> bool + Send,
-        id: fn(&DeserializeGuard<K>) -> IssuerId,
         put: fn(&mut Catalogue, &K),
     ) -> impl FnMut(News<DeserializeGuard<K>>) + Send
     where
@@ -134,7 +131,7 @@ impl Feed<'_> {
             match news {
                 News::ListBegins => listing = Some(HashSet::new()),
                 News::Put(issuer) => {
-                    let id = id(&issuer);
+                    let id = id_of(kind, &issuer);
                     match &issuer.0 {
                         Ok(issuer) => put(&mut catalogue, issuer),
                         Err(error) => {
@@ -146,7 +143,7 @@ impl Feed<'_> {
                         listed.insert(id);
                     }
                 }
-                News::Gone(issuer) => catalogue.remove_issuer(&id(&issuer)),
+                News::Gone(issuer) => catalogue.remove_issuer(&id_of(kind, &issuer)),
                 News::Listed => {
                     let listed = listing.take().unwrap_or_default();
                     catalogue.keep_issuers(kind, |id| listed.contains(id) || !covered(id));

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::{
     Api, Resource,
     api::{ListParams, WatchEvent, WatchParams},
@@ -13,13 +13,12 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::freshness::Freshness;
+use crate::controller::calls::{CallError, call, each_in_pages};
 
 /// How long the API server keeps one watch open, in seconds.
 const WATCH: u32 = 10;
 /// A watch that is open for longer without a word hangs.
 const HANGS: Duration = Duration::from_secs(WATCH as u64 + 5);
-/// How long the API server may take to answer.
-const CALL: Duration = Duration::from_secs(10);
 /// Objects in one answer of a list: a whole answer stands in memory several times over.
 const PAGE: u32 = 100;
 /// The first pause after a failure; each further one is twice as long.
@@ -55,21 +54,10 @@ impl Ear<'_> {
     }
 }
 
-/// Why following was interrupted.
-#[derive(Debug, thiserror::Error)]
-enum Interruption {
-    #[error("{0}")]
-    Refused(#[from] kube::Error),
-    #[error("the version is too old to go on from")]
-    TooOld,
-    #[error("no answer in time")]
-    Hangs,
-}
-
 /// Follows for ever.
 pub async fn follow<K>(api: Api<K>, ear: Ear<'_>, mut tell: impl FnMut(News<K>))
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send,
 {
     let mut pause = FIRST_PAUSE;
     let mut version = None;
@@ -84,8 +72,8 @@ where
                 version = Some(reached);
                 pause = FIRST_PAUSE;
             }
-            Err((from, interruption)) => {
-                warn!(kind = %K::kind(&()), %interruption, "watch interrupted, it is opened again");
+            Err((from, error)) => {
+                warn!(kind = %K::kind(&()), %error, "watch interrupted, it is opened again");
                 version = from;
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -95,48 +83,36 @@ where
 }
 
 /// What went wrong, and the version to go on from where there is one.
-type Interrupted = (Option<String>, Interruption);
+type Interrupted = (Option<String>, CallError);
 
 /// Tells of everything that exists.
 async fn list<K>(api: &Api<K>, tell: &mut impl FnMut(News<K>)) -> Result<String, Interrupted>
 where
-    K: Resource + Clone + DeserializeOwned + Debug,
+    K: Resource + Clone + DeserializeOwned + Debug + Send,
 {
     tell(News::ListBegins);
-    let mut page = ListParams::default().limit(PAGE);
-    loop {
-        let answer = timeout(CALL, api.list(&page)).await.map_err(|_| (None, Interruption::Hangs))?;
-        let found = answer.map_err(|error| (None, error.into()))?;
-        found.items.into_iter().map(News::Put).for_each(&mut *tell);
-        match found.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => {
-                tell(News::Listed);
-                return Ok(found.metadata.resource_version.unwrap_or_default());
-            }
-        }
-    }
+    let page = |page: ListParams| async move { api.list(&page).await }.boxed();
+    let listed = each_in_pages(ListParams::default().limit(PAGE), page, |object| tell(News::Put(object))).await;
+    let version = listed.map_err(|error| (None, error))?;
+    tell(News::Listed);
+    Ok(version)
 }
 
 /// Tells of what changes from a version on, until the API server ends the watch: the version reached.
 async fn watch<K>(api: &Api<K>, from: String, ear: &Ear<'_>, tell: &mut impl FnMut(News<K>)) -> Result<String, Interrupted>
 where
-    K: Resource + Clone + DeserializeOwned + Debug,
+    K: Resource + Clone + DeserializeOwned + Debug + Send,
 {
     let mut reached = from;
     let params = WatchParams::default().timeout(WATCH);
-    let opened = timeout(CALL, api.watch(&params, &reached)).await;
-    let opened = opened
-        .map_err(|_| Interruption::Hangs)
-        .and_then(|opened| opened.map_err(interruption));
-    let mut events = match opened {
+    let mut events = match call(api.watch(&params, &reached)).await {
         Ok(events) => events.boxed(),
-        Err(interruption) => return Err(go_on_from(reached, interruption)),
+        Err(error) => return Err(go_on_from(reached, error)),
     };
     ear.heard();
     loop {
         let event = timeout(HANGS, events.try_next()).await;
-        let event = event.map_err(|_| Interruption::Hangs).and_then(|event| event.map_err(interruption));
+        let event = event.map_err(|_| CallError::Timeout).and_then(|event| Ok(event.map_err(Box::new)?));
         let heard = match event {
             Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => News::Put(object),
             Ok(Some(WatchEvent::Deleted(object))) => News::Gone(object),
@@ -146,10 +122,10 @@ where
                 continue;
             }
             Ok(Some(WatchEvent::Error(status))) => {
-                return Err(go_on_from(reached, interruption(kube::Error::Api(status))));
+                return Err(go_on_from(reached, CallError::from(Box::new(kube::Error::Api(status)))));
             }
             Ok(None) => return Ok(reached),
-            Err(interruption) => return Err(go_on_from(reached, interruption)),
+            Err(error) => return Err(go_on_from(reached, error)),
         };
         if let News::Put(object) | News::Gone(object) = &heard
             && let Some(version) = &object.meta().resource_version
@@ -161,16 +137,9 @@ where
     }
 }
 
-fn interruption(error: kube::Error) -> Interruption {
-    match &error {
-        kube::Error::Api(status) if status.code == GONE => Interruption::TooOld,
-        _ => Interruption::Refused(error),
-    }
-}
-
-fn go_on_from(version: String, interruption: Interruption) -> Interrupted {
-    match interruption {
-        Interruption::TooOld => (None, interruption),
-        _ => (Some(version), interruption),
-    }
+/// Where the version is too old to go on from, another list follows.
+fn go_on_from(version: String, error: CallError) -> Interrupted {
+    let too_old =
+        matches!(&error, CallError::Refused(refusal) if matches!(refusal.as_ref(), kube::Error::Api(status) if status.code == GONE));
+    (Some(version).filter(|_| !too_old), error)
 }

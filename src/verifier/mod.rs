@@ -9,8 +9,8 @@
 //!                         └──── uses ───────────┘ ──► last_use: status.token.lastUsedAt, every so often
 //! ```
 //!
-//! [`lookup`] decides and knows nothing of Kubernetes, HTTP or clocks. No value is ever kept: a token is known by its hash. The verifier answers from memory, so it goes on
-//! while the controller, or the API server, is away.
+//! [`lookup`] decides and knows nothing of Kubernetes, HTTP or clocks. No value is ever kept: a token is known by its
+//! hash. The verifier answers from memory, so it goes on while the controller, or the API server, is away.
 
 mod bearer;
 mod callers;

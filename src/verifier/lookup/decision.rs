@@ -125,10 +125,11 @@ impl Bearer {
 /// # Errors
 /// Why it is turned away.
 pub fn decide(record: &Arc<Record>, rules: &IssuerRules, question: &Question, hash: &TokenHash, now: Timestamp) -> Result<Bearer, Denial> {
-    if let Some(denial) = record.denial(hash, now) {
+    let mut tokens = record.tokens.iter().enumerate();
+    let (at, token) = tokens.find(|(_, token)| token.hash == *hash).ok_or(Denial::Unknown)?;
+    if let Some(denial) = record.denial(token, now) {
         return Err(denial);
     }
-    let at = record.tokens.iter().position(|token| token.hash == *hash).ok_or(Denial::Unknown)?;
     let terms = &record.terms;
     let namespace = &*terms.namespace;
     if rules.namespaces.as_ref().is_some_and(|allowed| !allowed.contains(namespace)) {

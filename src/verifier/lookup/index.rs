@@ -16,7 +16,7 @@ use super::{
     pool::Pool,
     presented::TokenHash,
     question::Question,
-    record::{Record, Terms},
+    record::{Record, Terms, Token},
 };
 use crate::api::IssuerId;
 
@@ -137,6 +137,7 @@ impl Index {
 }
 
 fn takes_away(former: &Record, record: &Record, now: Timestamp) -> bool {
-    let worked = former.tokens.iter().filter(|token| former.denial(&token.hash, now).is_none());
-    worked.into_iter().any(|token| record.denial(&token.hash, now).is_some())
+    let worked = former.tokens.iter().filter(|token| former.denial(token, now).is_none());
+    let works = |token: &Token| record.token(&token.hash).is_some_and(|token| record.denial(token, now).is_none());
+    worked.into_iter().any(|token| !works(token))
 }

@@ -127,11 +127,8 @@ impl Record {
         }
     }
 
-    /// Why its token with that hash does not work by itself, whatever its issuer says.
-    pub fn denial(&self, hash: &TokenHash, now: Timestamp) -> Option<Denial> {
-        let Some(token) = self.token(hash) else {
-            return Some(Denial::Unknown);
-        };
+    /// Why a token of its does not work by itself, whatever its issuer says.
+    pub fn denial(&self, token: &Token, now: Timestamp) -> Option<Denial> {
         let over = token.ends_at.is_some_and(|end| end <= now);
         self.refusal.or(over.then_some(Denial::Expired))
     }
