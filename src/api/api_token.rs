@@ -158,7 +158,7 @@ pub enum DeletionPolicy {
 }
 
 /// What only one vendor knows; exactly one is set.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::one_vendor())]
 pub struct Parameters {
     /// What the token may reach, for an issuer of type mailtrap; needed there.
@@ -181,7 +181,7 @@ impl Parameters {
 }
 
 /// What a Mailtrap token may reach.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 pub struct MailtrapParameters {
     /// What the token may reach, each with its access level. 1 to 100 entries, each resource once.
     #[schemars(length(min = 1, max = bounds::LIST))]
@@ -190,7 +190,7 @@ pub struct MailtrapParameters {
 }
 
 /// One resource at Mailtrap, and what a token may do there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MailtrapResource {
     /// Kind of the resource: account, project, sandbox (inbox in older texts of Mailtrap) or domain (sending domain).
@@ -229,7 +229,7 @@ pub enum MailtrapAccessLevel {
 }
 
 /// What a Prefactor token may reach.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = rules::environment_is_named(),
     validation = rules::agent_is_named(),
@@ -267,7 +267,7 @@ pub enum PrefactorTokenScope {
 }
 
 /// What a SoftwareOne token may reach.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 pub struct SoftwareoneParameters {
     /// Ids of the modules that the token may use, such as `MOD-1234`, at most 100. Default: what the Marketplace gives a token without modules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -593,6 +593,9 @@ pub struct Pending {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::HASH))]
     pub parameters_hash: Option<String>,
+    /// What the token is asked for with, where tokens have no name by which it could be found again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Parameters>,
     /// Id of the token that is reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TOKEN_ID))]

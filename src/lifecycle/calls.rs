@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::observed::Observed;
-use crate::issuers::{ListedState, ListedToken, TokenRequest, Verb};
+use crate::{
+    api::api_token::Parameters,
+    issuers::{ListedState, ListedToken, TokenRequest, Verb},
+};
 
 /// What a token is asked for with: as the attempt in the status says, else as declared.
 pub fn request(observed: &Observed) -> TokenRequest {
@@ -15,9 +18,17 @@ pub fn request(observed: &Observed) -> TokenRequest {
         description: spec.description.clone(),
         account: pending.map_or_else(|| spec.account.clone(), |pending| pending.account.clone()),
         expires_at: pending.and_then(|pending| pending.expires_at.as_ref()).map(|Time(at)| *at),
-        parameters: spec.parameters.clone(),
+        parameters: parameters(observed),
         attempt: pending.map_or(0, |pending| pending.attempt),
     }
+}
+
+/// Where tokens have no names, what an attempt made is known by what it was asked for with, whatever is declared by now.
+fn parameters(observed: &Observed) -> Option<Parameters> {
+    let has_names = observed.capabilities().is_none_or(|can| can.names);
+    let pending = observed.pending().filter(|_| !has_names);
+    let declared = &observed.token.spec.parameters;
+    pending.map_or(declared, |pending| &pending.parameters).clone()
 }
 
 /// The accounts in which this ApiToken may have tokens: the declared one, and those before it.

@@ -260,6 +260,7 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
         name: takes_name.then(|| marker(observed, attempt).name(&remote::display_name(observed), bounds::DISPLAY_NAME)),
         account: observed.token.spec.account.clone(),
         parameters_hash: secret::parameters_hash(&observed.token),
+        parameters: observed.token.spec.parameters.clone().filter(|_| !capabilities.names),
         base,
         hash: None,
         before: view

@@ -102,6 +102,7 @@ fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
         name: None,
         account: None,
         parameters_hash: None,
+        parameters: None,
         base: None,
         hash: Some(fresh.value.hash()),
         before: Vec::new(),

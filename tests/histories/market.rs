@@ -2,17 +2,17 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use apitoken_operator::{
-    api::IssuerSpec,
+    api::{IssuerSpec, api_token::Parameters},
     issuers::{Access, Capabilities, Issuer, Issuers as _, KnownIssuers, Reach},
     lifecycle::Step,
     token_value::TokenValue,
 };
 use jiff::Timestamp;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{
     fakes::{Fake, Fault, Shown},
@@ -23,12 +23,18 @@ use crate::{
 /// 2030-01-01, when histories begin.
 const BEGINNING: i64 = 1_893_456_000;
 
+/// One fault in so many is that no answer ever comes, which takes the whole of the issuer's time limit, in real time.
+const SILENCES: u32 = 150;
+const TIMEOUT: &str = "2s";
+
 /// A vendor, and the way to it.
 pub struct Market<V: Vendor> {
     fake: Fake<V::Fake>,
     clock: Arc<AtomicI64>,
     spec: IssuerSpec,
-    issuer: Arc<dyn Issuer>,
+    issuer: Mutex<Arc<dyn Issuer>>,
+    /// Whether the vendor has asked for peace.
+    limited: AtomicBool,
     rng: Mutex<StdRng>,
 }
 
@@ -44,39 +50,44 @@ impl<V: Vendor> Market<V> {
             V::plant(&mut vendor, name);
         }
         let fake = Fake::start(vendor).await;
-        let spec: IssuerSpec = serde_json::from_value(V::spec(fake.url())).unwrap();
-        let access = Access {
-            spec: &spec,
-            credential: TokenValue::new(V::CREDENTIAL),
-            reach: Reach::Anywhere,
-        };
-        let issuer = KnownIssuers.open(access).unwrap().unwrap();
+        let mut spec = V::spec(fake.url());
+        spec["timeout"] = TIMEOUT.into();
+        let spec = serde_json::from_value(spec).unwrap();
         Self {
             fake,
             clock,
-            issuer,
+            issuer: Mutex::new(reach::<V>(&spec)),
             spec,
+            limited: AtomicBool::new(false),
             rng: Mutex::new(rng),
         }
     }
 
     /// What the vendor can do.
     pub fn capabilities(&self) -> Capabilities {
-        self.issuer.capabilities()
+        self.issuer().capabilities()
     }
 }
 
 impl<V: Vendor> Site for Market<V> {
     fn issuer(&self) -> Arc<dyn Issuer> {
-        self.issuer.clone()
+        self.issuer.lock().unwrap().clone()
     }
 
     fn spec(&self) -> IssuerSpec {
         self.spec.clone()
     }
 
+    fn other_parameters(&self) -> Option<Parameters> {
+        V::other_parameters()
+    }
+
+    /// Once time has passed, calls that a limit held back are sent again: real time does not pass with that of the world.
     fn tell_time(&self, now: Timestamp) {
-        self.clock.store(now.as_second(), Ordering::SeqCst);
+        let before = self.clock.swap(now.as_second(), Ordering::SeqCst);
+        if before < now.as_second() && self.limited.swap(false, Ordering::SeqCst) {
+            *self.issuer.lock().unwrap() = reach::<V>(&self.spec);
+        }
     }
 
     /// Now and then it is not the call itself, but the look before it that some adapters take.
@@ -86,8 +97,11 @@ impl<V: Vendor> Site for Market<V> {
             operation if rng.random_range(0..4) > 0 => operation,
             _ => "list",
         };
-        let ways = ways(operation, done);
-        let shown = ways[rng.random_range(0..ways.len())].clone();
+        let shown = match rng.random_range(0..SILENCES) {
+            0 => Shown::Silence,
+            _ => ways(operation, done).choose(rng).unwrap().clone(),
+        };
+        self.limited.fetch_or(matches!(shown, Shown::Limited(_)), Ordering::SeqCst);
         self.fake.next(operation, Fault { done, shown });
     }
 
@@ -112,6 +126,16 @@ impl<V: Vendor> Site for Market<V> {
     }
 }
 
+/// The way to a vendor, with nothing held back.
+fn reach<V: Vendor>(spec: &IssuerSpec) -> Arc<dyn Issuer> {
+    let access = Access {
+        spec,
+        credential: TokenValue::new(V::CREDENTIAL),
+        reach: Reach::Anywhere,
+    };
+    KnownIssuers.open(access).unwrap().unwrap()
+}
+
 /// The call of a step, in the words of the fakes.
 fn operation(step: &Step) -> &'static str {
     match step {
@@ -129,9 +153,7 @@ fn operation(step: &Step) -> &'static str {
 /// How a call can go wrong. A read that may well succeed a moment later is repeated after that moment, which is real time here.
 fn ways(operation: &str, done: bool) -> Vec<Shown> {
     let mut ways = vec![Shown::Page, Shown::Redirect, Shown::Status(500), Shown::Bytes(b"[[]]".to_vec())];
-    if done {
-        ways.push(Shown::Half);
-    }
+    ways.push(if done { Shown::Half } else { Shown::Limited(Some(1)) });
     if operation != "list" {
         ways.extend([Shown::Closed, Shown::Status(502), Shown::Status(503)]);
         ways.extend(done.then_some(Shown::Cut));

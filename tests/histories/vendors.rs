@@ -29,6 +29,8 @@ pub trait Vendor: 'static {
     fn spec(url: &str) -> Value;
     /// `spec.parameters` of an ApiToken.
     fn parameters() -> Option<Parameters>;
+    /// Others that it takes, where it has any.
+    fn other_parameters() -> Option<Parameters>;
     /// All tokens that are there.
     fn tokens(vendor: &Self::Fake) -> Vec<Kept>;
     /// Somebody removes a token.
@@ -67,6 +69,11 @@ impl Vendor for Mailtrap {
 
     fn parameters() -> Option<Parameters> {
         let resource = json!({ "resourceType": "project", "resourceID": "77", "accessLevel": "admin" });
+        parameters(json!({ "mailtrap": { "resources": [resource] } }))
+    }
+
+    fn other_parameters() -> Option<Parameters> {
+        let resource = json!({ "resourceType": "project", "resourceID": "77", "accessLevel": "viewer" });
         parameters(json!({ "mailtrap": { "resources": [resource] } }))
     }
 
@@ -110,6 +117,11 @@ impl Vendor for Prefactor {
 
     fn parameters() -> Option<Parameters> {
         None
+    }
+
+    fn other_parameters() -> Option<Parameters> {
+        let (environment, agent) = (prefactor::ENVIRONMENT, prefactor::AGENT);
+        parameters(json!({ "prefactor": { "tokenScope": "agent_deployment", "environmentID": environment, "agentID": agent } }))
     }
 
     fn tokens(vendor: &Self) -> Vec<Kept> {
@@ -161,6 +173,10 @@ impl Vendor for Softwareone {
 
     fn parameters() -> Option<Parameters> {
         parameters(json!({ "softwareone": { "modules": [softwareone::MODULE] } }))
+    }
+
+    fn other_parameters() -> Option<Parameters> {
+        parameters(json!({ "softwareone": { "modules": [softwareone::MODULE, softwareone::OTHER_MODULE] } }))
     }
 
     fn tokens(vendor: &Self) -> Vec<Kept> {
@@ -217,6 +233,10 @@ macro_rules! wavefront {
             }
 
             fn parameters() -> Option<Parameters> {
+                None
+            }
+
+            fn other_parameters() -> Option<Parameters> {
                 None
             }
 

@@ -88,12 +88,12 @@ fn an_end_is_recorded_once_nothing_is_left_of_the_token_and_then_nothing_is_read
     }
 }
 
-fn edit_status(observed: &mut Observed, change: impl FnOnce(&mut ApiTokenStatus)) {
+pub fn edit_status(observed: &mut Observed, change: impl FnOnce(&mut ApiTokenStatus)) {
     observed.edit(|token| change(token.status.as_mut().unwrap()));
 }
 
 /// The record of a coming value.
-fn announced() -> Pending {
+pub fn announced() -> Pending {
     let mut observed = issued();
     observed.now = at("2030-01-01T01:00:00Z");
     observed.secret = ObservedSecret::Absent;

@@ -5,6 +5,7 @@ mod deletion;
 mod ending;
 mod intent;
 mod polls;
+mod told;
 mod upkeep;
 
 use super::*;

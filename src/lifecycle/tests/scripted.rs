@@ -15,7 +15,7 @@ use super::{
     situation::{at, situation, value},
 };
 use crate::{
-    api::IssuerSpec,
+    api::{IssuerSpec, api_token::Parameters},
     issuers::{Capabilities, IssuedToken, Issuer, IssuerError, ListedState, ListedToken, TokenRequest, Verb},
     lifecycle::Step,
     token_value::TokenValue,
@@ -178,6 +178,10 @@ impl Site for Bystander {
 
     fn spec(&self) -> IssuerSpec {
         situation().issuer.unwrap().spec
+    }
+
+    fn other_parameters(&self) -> Option<Parameters> {
+        None
     }
 
     fn tell_time(&self, now: Timestamp) {

@@ -1,7 +1,13 @@
 //! What the status says, and what users are told.
 
-use super::*;
-use crate::api::api_token::AvailableActions;
+use super::{
+    ending::{announced, edit_status},
+    *,
+};
+use crate::{
+    api::api_token::{AvailableActions, TokenStatus},
+    lifecycle::{Notice, Orphan, OrphanReason, rotation::Cause, status::Draft},
+};
 
 /// The notices of the pass that comes to rest now: reason, and whether it is a Warning.
 fn notices(observed: &Observed) -> Vec<(&'static str, bool)> {
@@ -149,4 +155,124 @@ fn a_changed_name_account_or_end_is_recorded_of_the_token_that_is_there() {
     assert_eq!((token.name.as_deref(), token.account.as_deref()), (Some("CI"), Some("sa::ci")));
     assert_eq!(token.expires_at, Some(Time(at("2030-01-01T05:00:00Z"))));
     assert_eq!(token.hash, Some(value(1).hash()), "the same value");
+}
+
+#[test]
+fn a_token_that_stays_at_its_issuer_unasked_is_a_warning() {
+    for (reason, warning) in [
+        (OrphanReason::Retained, false),
+        (OrphanReason::Ambiguous, true),
+        (OrphanReason::NotRevoked, true),
+    ] {
+        let mut observed = issued();
+        observed.orphaned.push(Orphan {
+            id: "id-7".into(),
+            name: None,
+            account: None,
+            reason,
+        });
+        assert_eq!(notices(&observed), [("Orphaned", warning)], "{reason:?}");
+    }
+}
+
+#[test]
+fn the_first_token_and_the_next_are_told_apart() {
+    let observed = issued();
+    for (cause, message, synced) in [
+        (Cause::First, "the token is being made", "True"),
+        (Cause::Interval, "a new token is being issued (Interval)", "True"),
+        (Cause::SecretMissing, "a new token is being issued (SecretMissing)", "False"),
+    ] {
+        let mut draft = Draft::new(&observed);
+        draft.begins(cause);
+        let conditions = &draft.status.conditions;
+        let ready = conditions::find(conditions, ConditionType::Ready).unwrap();
+        assert_eq!((ready.status.as_str(), ready.message.as_str()), ("False", message));
+        let secret_synced = conditions::find(conditions, ConditionType::SecretSynced).unwrap();
+        assert_eq!(secret_synced.status, synced, "{cause:?}");
+    }
+}
+
+/// What a user is told when that token becomes the current one.
+fn told_of(observed: &Observed, token: &TokenStatus) -> Vec<String> {
+    let mut draft = Draft::new(observed);
+    draft.promote(token);
+    let Plan::Rest(rest) = draft.rest(None) else { panic!("no rest") };
+    let told = |notice: &Notice| format!("{}: {}", notice.reason, notice.message);
+    rest.notices.iter().map(told).collect()
+}
+
+fn current(observed: &Observed) -> TokenStatus {
+    observed.recorded().token.clone().unwrap()
+}
+
+#[test]
+fn another_id_or_another_value_is_another_token() {
+    let observed = issued();
+    let same = current(&observed);
+    let (mut another_id, mut another_value) = (same.clone(), same.clone());
+    another_id.id = Some("0123456789-2".into());
+    another_value.hash = Some(value(2).hash());
+    for (token, count) in [(same, 0), (another_id, 1), (another_value, 1)] {
+        assert_eq!(told_of(&observed, &token).len(), count, "{:?} {:?}", token.id, token.hash);
+    }
+}
+
+#[test]
+fn who_reads_of_a_new_token_learns_where_it_is_and_what_works_meanwhile() {
+    let now = "; the old one works no more";
+    let late = ": consumers may read a Secret up to a minute late, so set spec.rotation.overlap to 2m or more";
+    let cases = [
+        ("Requested", "0s", now.to_owned()),
+        ("Requested", "30s", "; the old one works for another 30s".to_owned()),
+        ("Interval", "0s", format!("{now}{late}")),
+        ("Interval", "30s", format!("; the old one works for another 30s only{late}")),
+        ("BeforeExpiry", "30s", format!("; the old one works for another 30s only{late}")),
+        ("BeforeExpiry", "10m", "; the old one works for another 10m".to_owned()),
+    ];
+    for (reason, overlap, expected) in cases {
+        let mut observed = issued();
+        observed.now += SignedDuration::from_secs(60);
+        observed.respec(|spec| spec.rotation.get_or_insert_default().overlap = hours(overlap));
+        let mut pending = announced();
+        reason.clone_into(&mut pending.reason);
+        edit_status(&mut observed, |status| status.pending = Some(pending));
+        let mut next = current(&observed);
+        next.id = Some("0123456789-2".into());
+        let message =
+            format!("Rotated: Token 0123456789-2 replaced 0123456789-1 ({reason}); its value is in Secret ci, key token{expected}");
+        assert_eq!(told_of(&observed, &next), [message]);
+    }
+}
+
+#[test]
+fn a_value_that_was_announced_and_never_became_current_is_dropped_with_the_next() {
+    let previous = |id: &str, hint: Option<&str>| PreviousToken {
+        hint: hint.map(str::to_owned),
+        ..replaced(id, Time(at("2030-01-01T01:00:00Z")))
+    };
+    for (why, previous, kept) in [
+        ("it came after the current one", previous("0123456789-2", None), false),
+        ("it was current once: it has a hint", previous("0123456789-2", Some("abcd")), true),
+        ("it is of the current one's try", previous("0123456789-1", None), true),
+        ("it is older", previous("0123456789-0", None), true),
+        ("it has no number", previous("abc", None), true),
+    ] {
+        let mut observed = issued();
+        edit_status(&mut observed, |status| status.previous = vec![previous]);
+        let mut next = current(&observed);
+        next.id = Some("0123456789-3".into());
+        let mut draft = Draft::new(&observed);
+        draft.promote(&next);
+        assert_eq!(draft.status.previous.len(), usize::from(kept), "{why}");
+    }
+}
+
+#[test]
+fn an_end_that_has_come_is_nothing_to_wait_for() {
+    let mut observed = issued();
+    edit_status(&mut observed, |status| {
+        status.token.as_mut().unwrap().expires_at = Some(Time(at(NOW)))
+    });
+    assert_eq!(Draft::new(&observed).next_date(ObservedState::Suspended), None);
 }

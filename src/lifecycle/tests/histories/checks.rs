@@ -78,7 +78,7 @@ impl World {
             .map(|previous| previous.hash.clone());
         let accepted: Vec<String> = hashes.into_iter().chain(previous).flatten().collect();
         assert!(
-            !self.issuer.capabilities().local || self.held().iter().all(|held| accepted.contains(held)),
+            !self.site.issuer().capabilities().local || self.held().iter().all(|held| accepted.contains(held)),
             "the Secret holds what nobody accepts:\n{}",
             self.log.join("\n")
         );
@@ -202,7 +202,7 @@ impl World {
                 let hash = status.token.as_ref().and_then(|token| token.hash.clone()).unwrap_or_default();
                 assert!(self.held().contains(&hash), "the Secret does not hold the token:\n{told}");
                 let works = live.iter().any(|kept| kept.hash == hash && kept.state == ListedState::Active);
-                assert!(works || self.issuer.capabilities().local, "the token does not work:\n{told}");
+                assert!(works || self.site.issuer().capabilities().local, "the token does not work:\n{told}");
             }
         }
     }

@@ -37,6 +37,8 @@ enum Event {
     Wait(i64),
     /// A user changes the spec.
     Change(Change),
+    /// A user asks the issuer for something else, or for the first again.
+    ChangeParameters,
     /// A user asks for a rotation.
     Request { leak: bool },
     /// Somebody deletes or changes the Secret.
@@ -53,6 +55,7 @@ impl Event {
             Self::Pass { operator, lag, mishap } => drop(world.pass(operator, lag, mishap)),
             Self::Wait(seconds) => world.now += SignedDuration::from_secs(seconds),
             Self::Change(change) => world.respec(|spec| change.apply(spec)),
+            Self::ChangeParameters => world.change_parameters(),
             Self::Request { leak } => world.request(leak),
             Self::Tamper { delete } => world.tamper(delete),
             Self::RemoveAtIssuer => world.remove_at_issuer(),
@@ -136,6 +139,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(operator, lag, mishap)| Event::Pass { operator, lag, mishap }),
         6 => prop_oneof![Just(1i64), Just(3), Just(10), Just(70), Just(900), Just(1900), Just(6000)].prop_map(Event::Wait),
         4 => change().prop_map(Event::Change),
+        1 => Just(Event::ChangeParameters),
         2 => any::<bool>().prop_map(|leak| Event::Request { leak }),
         1 => any::<bool>().prop_map(|delete| Event::Tamper { delete }),
         1 => Just(Event::RemoveAtIssuer),

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    api::IssuerSpec,
+    api::{IssuerSpec, api_token::Parameters},
     issuers::{Issuer, ListedState},
     lifecycle::Step,
 };
 
 /// An issuer, as operators reach it and as somebody sees it who stands beside it.
 pub trait Site {
-    /// The way to it.
+    /// The way to it, for one call.
     fn issuer(&self) -> Arc<dyn Issuer>;
     /// Its spec.
     fn spec(&self) -> IssuerSpec;
+    /// What can be asked of it beside what it was asked for first, in `spec.parameters`.
+    fn other_parameters(&self) -> Option<Parameters>;
     /// It is that late.
     fn tell_time(&self, now: Timestamp);
     /// Has the call of that step go wrong, done or not.

@@ -175,7 +175,7 @@ impl World {
     }
 
     fn ask(&mut self, operator: usize, observed: &mut Observed, step: Step) -> Result<(), Stop> {
-        let (issuer, request) = (self.issuer.clone(), request(observed));
+        let (issuer, request) = (self.site.issuer(), request(observed));
         if matches!(step, Step::CreateToken | Step::ResetToken { .. }) && self.is_late(observed) {
             return Err(Stop::Conflict);
         }
@@ -218,7 +218,7 @@ impl World {
                 account,
                 ..request.clone()
             };
-            for token in block_on(self.issuer.list(&request))? {
+            for token in block_on(self.site.issuer().list(&request))? {
                 if !view.iter().any(|known| known.id == token.id) {
                     view.push(token);
                 }
@@ -239,7 +239,7 @@ impl World {
         let lists = &mut self.operators[operator].lists;
         let young = |at| self.now.duration_since(at) <= OLDEST_LIST;
         if !lists.get(&request.account).is_some_and(|(at, _)| young(*at)) {
-            let listed = block_on(self.issuer.list(&request))?.into_iter();
+            let listed = block_on(self.site.issuer().list(&request))?.into_iter();
             let listed = listed.map(|token| ListedToken { value: None, ..token }).collect();
             lists.insert(request.account.clone(), (self.now, listed));
         }
@@ -261,7 +261,7 @@ impl World {
             account: observed.listed(id).and_then(|listed| listed.account.clone()),
             ..request(observed)
         };
-        let changed = block_on(self.issuer.change(id, verb, &request)).map_err(Failure::from);
+        let changed = block_on(self.site.issuer().change(id, verb, &request)).map_err(Failure::from);
         changed.map_err(|failure| Stop::Failed(if ends { failure.retried() } else { failure }))?;
         observed.changed(id, verb);
         Ok(())

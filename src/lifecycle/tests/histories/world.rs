@@ -18,8 +18,12 @@ use super::{
     steps::is_call,
 };
 use crate::{
-    api::{ApiToken, ApiTokenSpec, ApiTokenStatus, IssuerKind, api_token::DesiredState, names},
-    issuers::{IssuedToken, Issuer, ListedToken},
+    api::{
+        ApiToken, ApiTokenSpec, ApiTokenStatus, IssuerKind,
+        api_token::{DesiredState, Parameters},
+        names,
+    },
+    issuers::{IssuedToken, ListedToken},
     lifecycle::{
         Adoptee, Failure, FoundSecret, Notice, Observed, ObservedSecret, Orphan, Plan, Rest, decide, same_but_for_foreign_changes, secret,
         take_waiting,
@@ -77,7 +81,6 @@ pub struct World {
     pub log: Vec<String>,
     pub gone: bool,
     pub site: Box<dyn Site>,
-    pub issuer: Arc<dyn Issuer>,
     pub versions: Vec<Arc<ApiToken>>,
     pub secrets: BTreeMap<String, Secret>,
     pub ledger: Vec<Orphan>,
@@ -92,6 +95,7 @@ pub struct World {
     /// When a call changed something at the issuer.
     pub changed_at: Timestamp,
     requests: u32,
+    first_parameters: Option<Parameters>,
 }
 
 /// How a pass ended.
@@ -113,13 +117,13 @@ impl World {
     /// In which nothing was done yet. The tokens that are at the issuer are those of others.
     pub fn new(site: Box<dyn Site>, spec: ApiTokenSpec) -> Self {
         let mut token = situation().token.as_ref().clone();
+        let first_parameters = spec.parameters.clone();
         token.spec = spec;
         token.metadata.resource_version = Some("1".into());
         Self {
             now: at("2030-01-01T00:00:00Z"),
             log: Vec::new(),
             gone: false,
-            issuer: site.issuer(),
             others: site.tokens().into_iter().map(|kept| (kept.id, kept.details)).collect(),
             site,
             versions: vec![Arc::new(token)],
@@ -131,6 +135,7 @@ impl World {
             counter: 100,
             changed_at: Timestamp::MIN,
             requests: 0,
+            first_parameters,
         }
     }
 
@@ -161,6 +166,14 @@ impl World {
             token.spec = spec;
             token.metadata.generation = token.metadata.generation.map(|generation| generation + 1);
         });
+    }
+
+    /// A change of `spec.parameters`, where there are others.
+    pub fn change_parameters(&mut self) {
+        let (first, other) = (self.first_parameters.clone(), self.site.other_parameters());
+        if other.is_some() {
+            self.respec(|spec| spec.parameters = if spec.parameters == first { other } else { first });
+        }
     }
 
     /// A request for a rotation, because of a leak or not.
@@ -246,7 +259,7 @@ impl World {
         let token = self.versions[seen].clone();
         let mut observed = situation();
         if let Ok(issuer) = &mut observed.issuer {
-            issuer.capabilities = Some(self.issuer.capabilities());
+            issuer.capabilities = Some(self.site.issuer().capabilities());
             issuer.reference.kind = IssuerKind::TokenIssuer;
             issuer.spec = self.site.spec();
         }

@@ -180,6 +180,35 @@ fn an_intent_names_what_the_issuer_is_asked_for() {
 }
 
 #[test]
+fn what_an_attempt_made_is_looked_for_by_what_it_was_asked_for_with() {
+    let with_icon = |icon: &str| Parameters {
+        softwareone: Some(SoftwareoneParameters {
+            icon: Some(icon.into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    for (why, capabilities, asked, declared, expected) in [
+        ("it has no name", NAMELESS, Some("old"), Some("new"), Some("old")),
+        ("it has no name, and nothing was asked for", NAMELESS, None, Some("new"), None),
+        ("its name is enough", PLAIN, Some("old"), Some("new"), Some("new")),
+    ] {
+        let mut observed = at_issuer(capabilities);
+        observed.issuer_mut().spec = IssuerSpec {
+            softwareone: Some(Default::default()),
+            ..Default::default()
+        };
+        observed.respec(|spec| spec.parameters = asked.map(with_icon));
+        while observed.pending().is_none() {
+            let Plan::Step(step) = decide(&observed) else { panic!("no intent") };
+            take_remote(&mut observed, step, &mut Vec::new());
+        }
+        observed.respec(|spec| spec.parameters = declared.map(with_icon));
+        assert_eq!(crate::lifecycle::request(&observed).parameters, expected.map(with_icon), "{why}");
+    }
+}
+
+#[test]
 fn a_token_is_reset_once_where_it_works_and_the_issuer_lets_it_work_on_long_enough() {
     let cases: [(&str, &str, fn(&mut Observed, &mut Vec<ListedToken>), Verb); 5] = [
         ("it works on for longer", "1h", |_, _| {}, Verb::Reset),
