@@ -27,11 +27,11 @@ use crate::{
 pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
     let uid = token.metadata.uid.clone().unwrap_or_default();
     let access = secret_access(&token, context);
-    let (secret, failure) = match observe_secret(&token, &access, context).await {
+    let issuer = issuer(&token, context);
+    let (secret, failure) = match observe_secret(&token, &issuer, &access, context).await {
         Ok(secret) => (secret, None),
         Err(error) => (ObservedSecret::Absent, Some(Failure::from(error))),
     };
-    let issuer = issuer(&token, context);
     Observed {
         others_ids: others_ids(&token, &issuer, context),
         others_uids: others_uids(&token, &secret, context),
@@ -161,7 +161,12 @@ fn shown_to(namespace: &str, other: &str) -> String {
 }
 
 /// What is known of the Secret, read only where that does not suffice.
-async fn observe_secret(token: &ApiToken, access: &SecretAccess, context: &ScopedContext) -> Result<ObservedSecret, SecretError> {
+async fn observe_secret(
+    token: &ApiToken,
+    issuer: &Result<ObservedIssuer, IssuerProblem>,
+    access: &SecretAccess,
+    context: &ScopedContext,
+) -> Result<ObservedSecret, SecretError> {
     let status = token.status.as_ref();
     let recorded = status
         .and_then(|status| status.secret_ref.as_ref())
@@ -170,11 +175,16 @@ async fn observe_secret(token: &ApiToken, access: &SecretAccess, context: &Scope
     let issued = status.is_some_and(|status| status.token.is_some());
     match access.known_version() {
         Some(version) if Some(&version) == recorded.as_ref() => Ok(ObservedSecret::Unchanged),
-        // A first token: if there is a foreign Secret of that name, creating ours will show it.
-        None if !issued => Ok(ObservedSecret::Absent),
-        // Before a Secret is taken for lost, the API server itself is asked.
+        // A first token that is made here: if there is a foreign Secret of that name, creating ours will show it.
+        None if !issued && !is_remote(issuer) => Ok(ObservedSecret::Absent),
+        // Before a Secret is taken for lost, or for one whose place is free for what a vendor is to make, the API server itself is asked.
         Some(_) | None => read_secret(token, access, context).await,
     }
+}
+
+fn is_remote(issuer: &Result<ObservedIssuer, IssuerProblem>) -> bool {
+    let capabilities = issuer.as_ref().ok().and_then(|issuer| issuer.capabilities);
+    capabilities.is_some_and(|can| !can.local)
 }
 
 /// Reads the Secret, and whose value it holds where nothing is recorded yet.

@@ -5,6 +5,7 @@ use apitoken_operator::{
     issuers::{Capabilities, IssuerError},
 };
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -52,6 +53,23 @@ async fn a_lost_answer_leaves_no_second_token() {
         remote.stop().await;
     })
     .await;
+}
+
+/// A token whose value has nowhere to go would be made and ended again at each look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_is_made_while_a_foreign_secret_has_the_place_of_its_value() {
+    let remote = Remote::new("taken", PLAIN).await;
+    let theirs = remote.team.foreign_secret("ci").await;
+    remote.declare("ci", json!({})).await;
+    remote.team.reason("ci", "SecretConflict").await;
+    nothing_happens(&remote, LONG * 2).await;
+    assert_eq!(remote.issuer.calls(), [""; 0], "nothing was made");
+    assert_eq!(remote.team.secret("ci").await.unwrap(), theirs, "not a byte of it changed");
+    remote.team.delete::<Secret>("ci").await;
+    remote.later(LONG).await;
+    remote.team.ready("ci").await;
+    assert_eq!(remote.issuer.calls(), ["create"]);
+    remote.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
