@@ -300,6 +300,7 @@ fn lost_while_suspended(observed: &Observed) -> Plan {
 
 pub fn conflict(observed: &Observed, state: ObservedState, why: &str) -> Plan {
     let mut draft = Draft::new(observed);
+    draft.drop_ended();
     honour_suspension(observed, state, &mut draft);
     let message = format!("the Secret {:?} {why}", secret::name(&observed.token));
     draft.secret_synced(false, Reason::SecretConflict, message.clone());

@@ -74,3 +74,52 @@ fn a_token_that_ends_while_it_moves_ends_where_it_is() {
     assert_eq!(run(&mut observed), ["delete_secret", "Revoked"]);
     assert!(matches!(observed.former_secret, ObservedSecret::Absent));
 }
+
+/// The old Secret, as somebody has changed it meanwhile.
+fn former_is(observed: &mut Observed, change: impl FnOnce(&mut k8s_openapi::api::core::v1::Secret)) {
+    let ObservedSecret::Found(former) = &observed.former_secret else {
+        panic!("no Secret")
+    };
+    let mut former = former.object().clone();
+    change(&mut former);
+    observed.former_secret = ObservedSecret::Found(FoundSecret::new(former));
+}
+
+/// By somebody else.
+fn taken(secret: &mut k8s_openapi::api::core::v1::Secret) {
+    (secret.metadata.owner_references, secret.metadata.labels) = (None, None);
+}
+
+#[test]
+fn an_old_secret_that_is_anothers_by_now_gives_no_value_and_stays() {
+    let mut before = moving("Opaque");
+    before.now = at("2030-01-01T01:00:00Z");
+    former_is(&mut before, taken);
+    assert_eq!(run(&mut before), ["issue"], "a value that others may know by now is replaced");
+
+    let mut after = moving("Opaque");
+    let Plan::Step(step) = decide(&after) else { panic!("no move") };
+    take(&mut after, step);
+    former_is(&mut after, taken);
+    assert_eq!(run(&mut after), ["SecretMoved"]);
+}
+
+#[test]
+fn an_old_secret_that_goes_already_is_not_deleted_again() {
+    let mut observed = moving("Opaque");
+    former_is(&mut observed, |former| former.metadata.deletion_timestamp = Some(Time(at(NOW))));
+    assert_eq!(run(&mut observed), ["create_secret", "SecretMoved"]);
+}
+
+#[test]
+fn all_secrets_that_may_hold_a_value_are_read_where_that_must_be_known() {
+    let next = |observed: &Observed| crate::lifecycle::moving::next_read(observed).map(|step| step.name());
+    let mut observed = moving("Opaque");
+    assert_eq!(next(&observed), None);
+    observed.former_secret = ObservedSecret::Unchanged;
+    assert_eq!(next(&observed), Some("read_former_secret"));
+    observed.respec(|spec| spec.secret.name = None);
+    assert_eq!(next(&observed), None, "there is no other");
+    observed.secret = ObservedSecret::Unchanged;
+    assert_eq!(next(&observed), Some("read_secret"));
+}
