@@ -125,6 +125,12 @@ impl InProcess {
         (status, headers, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
     }
 
+    /// Ends it as SIGKILL does: nothing more is done.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     /// Ends it as SIGTERM does.
     pub async fn stop(self) {
         self.shutdown.cancel();

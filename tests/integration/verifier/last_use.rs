@@ -1,6 +1,6 @@
 //! When tokens were last used, as their status tells.
 
-use apitoken_operator::{api::ApiToken, verifier::Settings};
+use apitoken_operator::{api::ApiToken, controller::clock::Clock as _, verifier::Settings};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -115,6 +115,33 @@ async fn the_end_of_a_verifier_loses_no_use() {
     assert!(
         last_used(&bed.team.token("ci").await).is_some(),
         "written on the way out, or before"
+    );
+}
+
+/// What is held back for a minute is all that is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verifier_that_is_killed_loses_a_minute_of_use_at_most() {
+    let gate = Gate::with("last-use-killed", recording).await;
+    let value = gate.issued("ci", json!({})).await;
+    let Gate { bed, verifier, question } = gate;
+    let clock = bed.operator.clock.clone();
+    let first = bed.team.until("ci", "it was used", |token| last_used(token).is_some()).await;
+    let mut used_at = clock.now();
+    for _ in 0..4 {
+        clock.advance(SignedDuration::from_secs(25));
+        assert!(verifier.accepts(&question, &value).await);
+        used_at = clock.now();
+        let minute_ago = used_at - SignedDuration::from_secs(60);
+        bed.team
+            .until("ci", "no use is older than a minute", |token| last_used(token) >= Some(minute_ago))
+            .await;
+    }
+    verifier.kill().await;
+    let token = bed.team.token("ci").await;
+    assert!(last_used(&token) > last_used(&first));
+    assert!(
+        last_used(&token) < Some(used_at),
+        "the last one was held back, so that something was there to lose"
     );
 }
 
