@@ -140,7 +140,7 @@ async fn a_verifier_that_is_killed_loses_a_minute_of_use_at_most() {
     let token = bed.team.token("ci").await;
     assert!(last_used(&token) > last_used(&first));
     assert!(
-        last_used(&token) < Some(used_at),
+        last_used(&token) < Some(used_at - SignedDuration::from_secs(10)),
         "the last one was held back, so that something was there to lose"
     );
 }
