@@ -32,6 +32,8 @@ pub struct Prefactor {
     pub longest_page: usize,
     /// Whether the last page has no `next_page_offset` at all.
     pub ends_without_offset: bool,
+    /// Whether the network delivers each change of a state twice, and what it answers to the second is seen.
+    pub delivers_twice: bool,
     /// Whether it answers a removal with nothing.
     pub removes_silently: bool,
     /// Whether it tells which agent a token is for.
@@ -48,7 +50,8 @@ pub struct Prefactor {
     pub retired: bool,
     now: Now,
     tokens: Vec<Token>,
-    keys: Vec<String>,
+    /// The keys that calls came with.
+    pub keys: Vec<String>,
     made: u64,
 }
 
@@ -79,6 +82,7 @@ impl Prefactor {
             error_status: None,
             longest_page: 100,
             ends_without_offset: false,
+            delivers_twice: false,
             removes_silently: false,
             shows_agents: false,
             lists_all_accounts: false,
@@ -217,6 +221,13 @@ impl Prefactor {
         Ok(Reply::json(200, &body))
     }
 
+    fn deliver(&mut self, id: &str, action: &'static str, request: &Request) -> Result<Reply, Refused> {
+        if self.delivers_twice {
+            self.switch(id, action, request)?;
+        }
+        self.switch(id, action, request)
+    }
+
     fn switch(&mut self, id: &str, action: &'static str, request: &Request) -> Result<Reply, Refused> {
         let body = fields(request.json(), &["idempotency_key"])?;
         if let Some(key) = body.get("idempotency_key") {
@@ -311,7 +322,7 @@ impl Prefactor {
                 Ok(Reply::json(200, &json!({ "status": "success", "details": self.shown(&token) })))
             }
             ("delete", Some(id)) => self.delete(id),
-            (action, Some(id)) => self.switch(id, action, request),
+            (action, Some(id)) => self.deliver(id, action, request),
             _ => Err(not_found()),
         }
     }

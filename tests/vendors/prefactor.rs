@@ -417,6 +417,22 @@ async fn an_answer_that_does_not_say_what_became_of_the_token_has_it_looked_at()
 }
 
 #[tokio::test]
+async fn a_call_that_the_network_delivers_twice_counts_once() {
+    let (bench, planted) = with_tokens(1).await;
+    bench.fake.with(|fake| fake.delivers_twice = true);
+    for (verb, status) in [
+        (Verb::Suspend, "suspended"),
+        (Verb::Activate, "active"),
+        (Verb::Suspend, "suspended"),
+    ] {
+        bench.issuer().change(&planted[0], verb, &bench.request(1)).await.unwrap();
+        assert_eq!(status_of(&bench, &planted[0]), status);
+    }
+    let keys = bench.fake.with(|fake| fake.keys.len());
+    assert_eq!(keys, 3, "each call has one of its own");
+}
+
+#[tokio::test]
 async fn a_conflict_without_a_word_has_the_token_looked_at() {
     let (bench, planted) = with_tokens(1).await;
     for (verb, operation, is_there) in [(Verb::Activate, "activate", true), (Verb::Suspend, "suspend", false)] {

@@ -43,7 +43,7 @@ impl<'a> Failure<'a> {
     /// Whether the token is not in a state for it.
     pub fn is_wrong_state(&self) -> bool {
         match self.body.code {
-            Some(Code::InvalidAction) => true,
+            Some(Code::InvalidAction | Code::IdempotencyKeyAlreadyUsed) => true,
             None | Some(Code::Other) => self.answer.status() == CONFLICT,
             Some(_) => false,
         }
@@ -72,7 +72,7 @@ impl<'a> Failure<'a> {
                 | Code::ValidationErrors,
             ) => self.answer.refusal_as(BAD_REQUEST, Some(&self.text())),
             None | Some(Code::Other) if !self.answer.is_success() => self.answer.refusal(Some(&self.text())),
-            None | Some(Code::Other | Code::Unknown | Code::Unexpected) => {
+            None | Some(Code::Other | Code::Unknown | Code::Unexpected | Code::IdempotencyKeyAlreadyUsed) => {
                 self.answer.unexpected("it speaks of an error, and not of which")
             }
         }

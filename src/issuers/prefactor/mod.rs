@@ -166,10 +166,15 @@ impl Prefactor {
         }
     }
 
-    /// One call of that verb. The vendor takes an `idempotency_key` with it, and answers one that was used with an error: none is
-    /// sent, since what was done already is seen by the token's state.
+    /// One call of that verb, with a key of its own, so that one that is delivered twice counts once: the second answer is then that
+    /// the key was used, and the token's state tells what became of it.
     async fn call(&self, id: &str, verb: Verb) -> Result<Changed, IssuerError> {
-        let act = |action| self.http.post(&[&path(id)[..], &[action]].concat()).json(&json!({}));
+        let key = format!("{:032x}", rand::random::<u128>());
+        let act = |action| {
+            self.http
+                .post(&[&path(id)[..], &[action]].concat())
+                .json(&json!({ "idempotency_key": key }))
+        };
         let call = match verb {
             Verb::Suspend => act("suspend"),
             Verb::Activate => act("activate"),

@@ -177,6 +177,7 @@ pub enum Code {
     InvalidValue,
     RequiredValue,
     ValidationErrors,
+    IdempotencyKeyAlreadyUsed,
     Unknown,
     Unexpected,
     /// A word that this version does not know.
