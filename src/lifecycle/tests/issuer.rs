@@ -440,13 +440,13 @@ fn what_is_wrong_stands_in_the_condition() {
 fn a_status_says_what_the_issuer_can_do_and_what_it_has() {
     let mut issuer = vendor();
     issuer.facts.holdings.ids = ["ours".to_owned()].into();
-    let old = at("2029-09-01T00:00:00Z");
+    let ninety_days_ago = at("2029-10-03T00:00:00Z");
     let unused = ListedToken {
-        created_at: Some(old),
+        created_at: Some(ninety_days_ago),
         ..token("unused", "a colleague's")
     };
     let used = ListedToken {
-        last_used_at: Some(at(NOW)),
+        last_used_at: Some(ninety_days_ago + SignedDuration::from_secs(1)),
         ..unused.clone()
     };
     let ended = ListedToken {

@@ -448,4 +448,5 @@ fn at_most_so_many_uses_are_written_at_once_those_first_that_were_told_longest_a
     };
     assert_eq!(names(10), ["e", "b", "c", "a"], "a replaced one first; one is known to the minute");
     assert_eq!(names(2), ["e", "b"]);
+    assert_eq!(names(1), ["e"], "whatever comes before it");
 }

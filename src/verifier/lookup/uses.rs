@@ -67,12 +67,22 @@ impl DueUse {
 }
 
 /// At most `most` uses that are to be written: first those of replaced tokens, as an overlap may end early where nobody uses
-/// them, then those whose status is the oldest.
+/// them, then those whose status is the oldest. No more than twice as many stand in memory.
 pub fn due(index: &Index, most: usize) -> Vec<DueUse> {
-    let mut due: Vec<DueUse> = index.records().flat_map(due_of).collect();
+    let mut due = Vec::new();
+    for next in index.records().flat_map(due_of) {
+        due.push(next);
+        if due.len() > 2 * most {
+            keep_first(&mut due, most);
+        }
+    }
+    keep_first(&mut due, most);
+    due
+}
+
+fn keep_first(due: &mut Vec<DueUse>, most: usize) {
     due.sort_by_key(|due| due.token().map(|token| (token.role == Role::Current, token.last_used_at)));
     due.truncate(most);
-    due
 }
 
 fn due_of(record: &Arc<Record>) -> impl Iterator<Item = DueUse> {
