@@ -109,7 +109,7 @@ pub struct ApiTokenSpec {
     pub expires_at: Option<Time>,
     /// When the token is replaced by a new one. Default: never, it simply expires. It needs interval or the token's lifetime.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rotation: Option<Rotation>,
+    pub rotation: Option<Box<Rotation>>,
     /// How a token is suspended. Disable: by the issuer's own verb, where it has one.
     /// Withdraw: by deleting the token at the issuer; activating issues a new value.
     #[serde(default)]
@@ -432,7 +432,7 @@ pub struct ApiTokenStatus {
     pub attempts: Option<i64>,
     /// The intent: what is about to be created, written down before the issuer is asked, so that nothing is lost if the operator dies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending: Option<Pending>,
+    pub pending: Option<Box<Pending>>,
     /// When the token is rotated next, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_rotation_at: Option<Time>,

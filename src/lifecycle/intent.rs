@@ -254,7 +254,7 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
     if let (Some(_), Some(token)) = (&base, &mut draft.status.token) {
         token.reset_tried = true;
     }
-    draft.status.pending = Some(Pending {
+    draft.status.pending = Some(Box::new(Pending {
         attempt,
         verb: if base.is_some() { Verb::Reset } else { Verb::Create },
         name: takes_name.then(|| marker(observed, attempt).name(&remote::display_name(observed), bounds::DISPLAY_NAME)),
@@ -272,7 +272,7 @@ pub fn announce(observed: &Observed, view: &[ListedToken], cause: Cause) -> Step
         started_at: Time(observed.now),
         reason: cause.as_str().to_owned(),
         request: rotation::new_request(observed),
-    });
+    }));
     draft.begins(cause);
     Step::WriteStatus(Box::new(draft.status))
 }

@@ -136,7 +136,7 @@ impl Observed {
 
     /// The record of a token that is on its way.
     pub fn pending(&self) -> Option<&Pending> {
-        self.status()?.pending.as_ref()
+        self.status()?.pending.as_deref()
     }
 
     /// What the issuer can do; nothing where there is none, or one of a type that is not known.

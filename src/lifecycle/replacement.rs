@@ -96,7 +96,7 @@ fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
     if let Some(overtaken) = before.and_then(|before| overtaken(observed, before)) {
         draft.push_previous(overtaken);
     }
-    draft.status.pending = Some(Pending {
+    draft.status.pending = Some(Box::new(Pending {
         attempt: draft.next_attempt(),
         verb: Verb::Create,
         name: None,
@@ -110,7 +110,7 @@ fn announce(observed: &Observed, fresh: &IssuedToken, cause: Cause) -> Plan {
         started_at: Time(observed.now),
         reason: before.map_or_else(|| cause.as_str().to_owned(), |before| before.reason.clone()),
         request: rotation::new_request(observed),
-    });
+    }));
     draft.begins(cause);
     let delay = if rotation::begins_for_leak(observed) {
         SignedDuration::ZERO

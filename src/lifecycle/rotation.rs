@@ -195,7 +195,7 @@ fn unused_since(observed: &Observed, previous: &PreviousToken) -> Option<Timesta
     let Rotation {
         retire_when_unused_for: Some(quiet),
         ..
-    } = observed.token.spec.rotation.as_ref()?
+    } = observed.token.spec.rotation.as_deref()?
     else {
         return None;
     };

@@ -257,7 +257,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn rotated(&mut self, before: &TokenStatus, token: &TokenStatus, attempt: Option<Pending>) {
+    fn rotated(&mut self, before: &TokenStatus, token: &TokenStatus, attempt: Option<Box<Pending>>) {
         self.status.previous.retain(|previous| !was_announced_after(previous, before));
         let (reason, request) = attempt.map_or((String::new(), None), |attempt| (attempt.reason, attempt.request));
         let replaced = rotation::replaced(self.observed, before);

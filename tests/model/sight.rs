@@ -286,10 +286,10 @@ impl Seen {
 
     fn object(&self) -> ApiToken {
         let spec = ApiTokenSpec {
-            rotation: Some(Rotation {
+            rotation: Some(Box::new(Rotation {
                 overlap: Some(format!("{OVERLAP}s").try_into().unwrap()),
                 ..Default::default()
-            }),
+            })),
             ..Default::default()
         };
         let mut token = ApiToken::new("ci", spec);

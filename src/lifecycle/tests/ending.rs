@@ -93,7 +93,7 @@ pub fn edit_status(observed: &mut Observed, change: impl FnOnce(&mut ApiTokenSta
 }
 
 /// The record of a coming value.
-pub fn announced() -> Pending {
+pub fn announced() -> Box<Pending> {
     let mut observed = issued();
     observed.now = at("2030-01-01T01:00:00Z");
     observed.secret = ObservedSecret::Absent;

@@ -269,6 +269,7 @@ fn a_credential_is_let_go_when_nobody_needs_it_or_it_was_held_for_long_enough() 
     };
     for (issuer, expected, why) in [
         (vendor().unused(), None, "it stays for the next token"),
+        (vendor().unused().credential(NOT_HELD), None, "it is held only for a token"),
         (
             vendor().unused().credential(going(at(NOW))),
             release("credential"),
@@ -440,7 +441,7 @@ fn what_is_wrong_stands_in_the_condition() {
 fn a_status_says_what_the_issuer_can_do_and_what_it_has() {
     let mut issuer = vendor();
     issuer.facts.holdings.ids = ["ours".to_owned()].into();
-    let ninety_days_ago = at("2029-10-03T00:00:00Z");
+    let ninety_days_ago = at(NOW) - SignedDuration::from_hours(90 * 24);
     let unused = ListedToken {
         created_at: Some(ninety_days_ago),
         ..token("unused", "a colleague's")

@@ -233,10 +233,10 @@ fn the_old_token_is_ended_last_and_after_its_overlap() {
     ] {
         let (mut observed, mut tokens) = issued_at(PLAIN);
         observed.edit(|token| {
-            token.spec.rotation = Some(Rotation {
+            token.spec.rotation = Some(Box::new(Rotation {
                 overlap: hours(overlap),
                 ..Default::default()
-            });
+            }));
         });
         ask(&mut observed, "1");
         assert_eq!(steps(&mut observed, &mut tokens), first, "{overlap}");
@@ -511,10 +511,10 @@ fn a_reset_replaces_in_place_as_long_as_the_old_token_works_on() {
     for (overlap, verb) in [("1h", "reset_token"), ("13h", "create_token")] {
         let (mut observed, mut tokens) = issued_at(resetting);
         observed.edit(|token| {
-            token.spec.rotation = Some(Rotation {
+            token.spec.rotation = Some(Box::new(Rotation {
                 overlap: hours(overlap),
                 ..Default::default()
-            });
+            }));
         });
         ask(&mut observed, "1");
         assert!(steps(&mut observed, &mut tokens).contains(&verb.to_owned()), "{overlap}");

@@ -5,13 +5,13 @@ use crate::api::api_token::Rotation;
 
 type Change = Box<dyn Fn(&mut Observed)>;
 
-fn rotation(interval: Option<&str>, before: Option<&str>, overlap: &str) -> Option<Rotation> {
-    Some(Rotation {
+fn rotation(interval: Option<&str>, before: Option<&str>, overlap: &str) -> Option<Box<Rotation>> {
+    Some(Box::new(Rotation {
         interval: interval.and_then(hours),
         before: before.and_then(hours),
         overlap: hours(overlap),
         retire_when_unused_for: None,
-    })
+    }))
 }
 
 /// An issued token with that spec, with its Secret as it stands in the cluster.

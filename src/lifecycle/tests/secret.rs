@@ -306,10 +306,10 @@ fn a_secret_that_did_not_change_is_read_only_where_something_in_it_is_to_change(
 fn rotates(observed: &mut Observed) {
     observed.now = at("2030-01-01T01:00:00Z");
     observed.edit(|token| {
-        token.spec.rotation = Some(Rotation {
+        token.spec.rotation = Some(Box::new(Rotation {
             interval: hours("1h"),
             ..Default::default()
-        });
+        }));
     });
 }
 

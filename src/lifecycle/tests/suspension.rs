@@ -80,7 +80,7 @@ fn an_activated_token_works_at_once_also_where_another_follows_but_not_beyond_it
         let mut observed = situation();
         observed.edit(|token| {
             token.spec.lifetime = hours("1h");
-            token.spec.rotation = Some(Rotation::default());
+            token.spec.rotation = Some(Box::new(Rotation::default()));
         });
         run(&mut observed);
         observed.respec(|spec| spec.state = DesiredState::Suspended);

@@ -206,10 +206,10 @@ pub fn run(site: Box<dyn Site>, spec: ApiTokenSpec, history: History) {
 /// The spec of the ApiToken, for an issuer that can do that.
 pub fn spec(can: Capabilities) -> ApiTokenSpec {
     ApiTokenSpec {
-        rotation: Some(Rotation {
+        rotation: Some(Box::new(Rotation {
             overlap: hours("15m"),
             ..Default::default()
-        }),
+        })),
         suspend_policy: if can.suspend {
             SuspendPolicy::Disable
         } else {

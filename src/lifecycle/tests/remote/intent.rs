@@ -235,10 +235,10 @@ fn a_token_is_reset_once_where_it_works_and_the_issuer_lets_it_work_on_long_enou
     for (why, overlap, change, verb) in cases {
         let (mut observed, mut tokens) = issued_at(RESETTING);
         observed.edit(|token| {
-            token.spec.rotation = Some(Rotation {
+            token.spec.rotation = Some(Box::new(Rotation {
                 overlap: hours(overlap),
                 ..Default::default()
-            });
+            }));
         });
         ask(&mut observed, "1");
         change(&mut observed, &mut tokens);

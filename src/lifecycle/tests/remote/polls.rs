@@ -36,7 +36,7 @@ fn a_list_of_others_will_do_where_nothing_but_the_time_asks_for_one() {
             observed.edit(|token| token.metadata.deletion_timestamp = Some(Time(at(NOW))))
         }),
         ("an attempt is open", false, |observed| {
-            let pending = announced(PLAIN).pending().cloned();
+            let pending = announced(PLAIN).pending().cloned().map(Box::new);
             observed.edit(|token| token.status.as_mut().unwrap().pending = pending);
         }),
         ("a token was made that nothing names", false, |observed| {
