@@ -102,13 +102,17 @@ fn vendor() -> Issuer {
 }
 
 impl Issuer {
-    fn plan(&self) -> IssuerPlan {
-        decide(&ObservedIssuerObject {
+    fn observed(&self) -> ObservedIssuerObject<'_> {
+        ObservedIssuerObject {
             metadata: &self.metadata,
             spec: &self.spec,
             status: self.status.as_ref(),
             facts: &self.facts,
-        })
+        }
+    }
+
+    fn plan(&self) -> IssuerPlan {
+        decide(&self.observed())
     }
 
     fn step(&self) -> Option<IssuerStep> {
@@ -120,13 +124,7 @@ impl Issuer {
 
     /// The status at rest.
     fn rests(&self) -> IssuerStatus {
-        let observed = ObservedIssuerObject {
-            metadata: &self.metadata,
-            spec: &self.spec,
-            status: self.status.as_ref(),
-            facts: &self.facts,
-        };
-        super::status(&observed)
+        super::status(&self.observed())
     }
 
     fn ready(&self) -> (String, String) {
@@ -384,6 +382,40 @@ fn an_issuer_is_asked_at_each_poll_after_a_change_and_sooner_after_a_failure() {
     let mut going = vendor().deleted();
     going.facts.last_look = None;
     assert_eq!(going.step(), None, "one that goes is not asked any more");
+}
+
+#[test]
+fn an_issuer_that_goes_says_so_while_its_tokens_stand_on_it_and_is_polled_no_more() {
+    let rests = |issuer: Issuer| match issuer.plan() {
+        IssuerPlan::Rest { status, look_again_at } => (status.is_some(), look_again_at.is_some()),
+        IssuerPlan::Step(step) => panic!("{step:?}"),
+    };
+    let gone = vendor().unused().deleted().without_finalizer().credential(Credential::Absent);
+    for (issuer, told_and_polled, why) in [
+        (vendor(), (false, true), "all is as recorded"),
+        (vendor().unused(), (false, true), "one that nobody uses is polled too"),
+        (vendor().deleted(), (true, false), "it waits for its tokens"),
+        (gone, (false, false), "it is gone in a moment"),
+    ] {
+        assert_eq!(rests(issuer), told_and_polled, "{why}");
+    }
+}
+
+#[test]
+fn an_orphan_is_revoked_first_where_it_must_be_whatever_becomes_of_others() {
+    let revoked = |id: &str| ListedToken {
+        state: ListedState::Revoked,
+        ..token(id, "ci")
+    };
+    for (revoke_first, view, expected) in [
+        (false, vec![token("orphan", "ci")], Verb::Delete),
+        (true, vec![token("orphan", "ci"), revoked("another")], Verb::Revoke),
+        (true, vec![revoked("orphan"), token("another", "ci")], Verb::Delete),
+    ] {
+        let mut issuer = vendor();
+        issuer.facts.capabilities.as_mut().unwrap().revoke_before_delete = revoke_first;
+        assert_eq!(super::verb(&issuer.observed(), &view, &orphan("orphan", "Found")), expected);
+    }
 }
 
 #[test]
