@@ -35,6 +35,7 @@ mod secrets;
 mod states;
 mod suspension;
 mod two_hundred;
+mod upgrades;
 mod values_reference;
 mod vendors;
 mod verifier;

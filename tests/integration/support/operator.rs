@@ -185,6 +185,18 @@ impl Program {
         self.get("/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
+    /// Waits until so many passes over ApiTokens went well.
+    pub async fn passed(&self, times: usize) {
+        eventually(&format!("{times} passes went well"), || async {
+            let metrics = self.get("/metrics").await?;
+            let count = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("apitoken_reconciliations_total{result=\"success\"} "))?;
+            (count.parse::<usize>().unwrap() >= times).then_some(())
+        })
+        .await;
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
