@@ -30,6 +30,7 @@ mod remote_credentials;
 mod remote_deletion;
 mod remote_failures;
 mod remote_orphans;
+mod rights;
 mod rotation;
 mod secrets;
 mod states;

@@ -79,10 +79,10 @@ impl InProcess {
         };
         let running = controller::run(foundations, settings, handles, shutdown.clone());
         let task = tokio::spawn(running);
-        is_ready
-            .wait_for(|ready| *ready)
-            .await
-            .expect("the operator ended before it was ready");
+        if is_ready.wait_for(|ready| *ready).await.is_err() {
+            let ended = task.await.unwrap().err().map(|error| error.to_string());
+            panic!("the operator ended before it was ready: {}", ended.unwrap_or_default());
+        }
         Self {
             clock,
             metrics,
