@@ -55,7 +55,7 @@ build: needs ## Build the operator
 	cargo test --locked --no-run --test model
 
 .PHONY: generate
-generate: needs ## Write what is made from the code: crds/, the chart's copies of them, references in docs/
+generate: needs ## Write what is made from the code: crds/, the chart's copies of them, its table of values, references in docs/
 	APITOKEN_GENERATE=1 cargo test --locked --test integration generated::
 
 # What all the rest stands on, asked for before anything is built.

@@ -8,7 +8,7 @@ use apitoken_operator::api::{
     crds,
 };
 
-use crate::support::control_plane::source;
+use crate::{support::control_plane::source, values_reference};
 
 fn check(path: &str, text: &str) {
     let file = source().join(path);
@@ -46,4 +46,14 @@ fn the_reference_of_conditions_is_what_the_code_says() {
         writeln!(text, "| `{}` | {} | {stalls} |", reason.as_str(), reason.meaning()).unwrap();
     }
     check("docs/conditions.md", &text);
+}
+
+#[test]
+fn the_reference_of_values_is_what_values_yaml_says() {
+    let path = "charts/apitoken-operator/README.md";
+    let text = fs::read_to_string(source().join(path)).unwrap();
+    let (begin, end) = ("`make generate`. -->\n", "<!-- The end of what is made. -->");
+    let (before, rest) = text.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    check(path, &format!("{before}{begin}\n{}\n{end}{after}", values_reference::table()));
 }

@@ -24,6 +24,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "apitoken-operator.controller.name" -}}
@@ -100,12 +103,19 @@ readinessProbe:
   periodSeconds: 5
 {{- end }}
 
-{{/* Where a Pod runs, from the values of its program. */}}
+{{/* Where a Pod runs, from the values of its program and the labels that select it. */}}
 {{- define "apitoken-operator.scheduling" -}}
-{{- range $field := list "nodeSelector" "tolerations" "affinity" }}
-{{- with index $ $field }}
+{{- range $field := list "priorityClassName" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $.values $field }}
 {{ $field }}:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+{{- with .values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  {{- $selector := dict "labelSelector" (dict "matchLabels" ($.labels | fromYaml)) }}
+  {{- list (merge $selector .) | toYaml | nindent 2 }}
+  {{- end }}
 {{- end }}
 {{- end }}

@@ -1,12 +1,14 @@
-//! Which writes an identity made, by the API server's audit log.
+//! Which writes an identity made, and which rights it used, by the API server's audit log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
+
+const READS: [&str; 3] = ["get", "list", "watch"];
 
 /// One write that the API server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,19 @@ impl AuditLog {
     /// The writes of `user` after `since`, in their order. The API server writes the line before it
     /// answers, so what was answered is in it.
     pub fn writes(&self, user: &str, since: Moment) -> Vec<Write> {
+        let mut writes = self.requests(user, since);
+        writes.retain(|request| !READS.contains(&request.verb.as_str()));
+        writes
+    }
+
+    /// Each verb and resource that `user` was allowed, as in `list secrets`. A watch counts once it has ended.
+    pub fn used(&self, user: &str, since: Moment) -> BTreeSet<String> {
+        let requests = self.requests(user, since).into_iter();
+        let allowed = requests.filter(|request| request.code != 403);
+        allowed.map(|request| format!("{} {}", request.verb, request.resource)).collect()
+    }
+
+    fn requests(&self, user: &str, since: Moment) -> Vec<Write> {
         let mut file = std::fs::File::open(&self.path).unwrap();
         file.seek(SeekFrom::Start(since.0)).unwrap();
         let mut text = String::new();

@@ -79,10 +79,10 @@ impl InProcess {
         };
         let running = controller::run(foundations, settings, handles, shutdown.clone());
         let task = tokio::spawn(running);
-        is_ready
-            .wait_for(|ready| *ready)
-            .await
-            .expect("the operator ended before it was ready");
+        if is_ready.wait_for(|ready| *ready).await.is_err() {
+            let ended = task.await.unwrap().err().map(|error| error.to_string());
+            panic!("the operator ended before it was ready: {}", ended.unwrap_or_default());
+        }
         Self {
             clock,
             metrics,
@@ -183,6 +183,18 @@ impl Program {
     /// Whether it is ready.
     pub async fn is_ready(&self) -> bool {
         self.get("/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// Waits until so many passes over ApiTokens went well.
+    pub async fn passed(&self, times: usize) {
+        eventually(&format!("{times} passes went well"), || async {
+            let metrics = self.get("/metrics").await?;
+            let count = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("apitoken_reconciliations_total{result=\"success\"} "))?;
+            (count.parse::<usize>().unwrap() >= times).then_some(())
+        })
+        .await;
     }
 
     /// Its process id.
