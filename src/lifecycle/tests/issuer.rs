@@ -446,12 +446,16 @@ fn what_is_wrong_stands_in_the_condition() {
         let message = error.to_string();
         issuer.facts.last_look = Some(Look::followed_by(None, "1.7".into(), Some(error), at(NOW)));
         assert_eq!(issuer.ready(), (reason.to_owned(), message));
+        let conditions = issuer.rests().conditions;
+        let is = |type_| conditions::is_true(&conditions, type_);
         assert_eq!(
-            conditions::is_true(&issuer.rests().conditions, ConditionType::Stalled),
-            stalled,
+            (is(ConditionType::Stalled), is(ConditionType::Reconciling)),
+            (stalled, !stalled),
             "{reason}"
         );
     }
+    let at_rest = vendor().rests().conditions;
+    assert!(!conditions::is_true(&at_rest, ConditionType::Reconciling));
     let mut busy = vendor();
     busy.facts.last_look = Some(Look::followed_by(
         None,
