@@ -26,6 +26,13 @@ fn a_bad_flag_ends_it() {
         &["controller", "--nonsense"][..],
         &["controller", "--concurrency=0"],
         &["controller", "--propagation-delay=soon"],
+        &["controller", "--single-namespace=shop"],
+        &[
+            "controller",
+            "--single-namespace=shop",
+            "--cluster-id=01234567",
+            "--watch-namespace=shop",
+        ],
         &["verifier", "--deny-when-stale=20s"],
         &["verifier", "--tls-key=key.pem"],
         &["nonsense"],
