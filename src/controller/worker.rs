@@ -129,3 +129,68 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kube::runtime::reflector::ObjectRef;
+    use tokio::{
+        sync::{Semaphore, mpsc},
+        task::yield_now,
+    };
+
+    use super::*;
+    use crate::api::ApiToken;
+
+    fn key(name: &str) -> Key {
+        ("shop".to_owned(), name.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_breaks_off_holds_up_no_other_and_one_that_runs_is_waited_for() {
+        let (tell, queue) = mpsc::channel(8);
+        let first = vec![key("bad"), key("good")];
+        let work = Work::<ApiToken> { first, queue, slots: 1 };
+        let term = Term {
+            leadership: Leadership::undisputed(),
+            shutdown: CancellationToken::new(),
+        };
+        let (begun, ended) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+        let steps = Arc::new(Semaphore::new(0));
+        let pass = |(_, name): Key| {
+            let (begun, ended, steps) = (begun.clone(), ended.clone(), steps.clone());
+            async move {
+                begun.lock().unwrap().push(name.clone());
+                assert_ne!(name, "bad");
+                steps.acquire().await.unwrap().forget();
+                *ended.lock().unwrap() += 1;
+                (*ended.lock().unwrap() == 1).then_some(Duration::ZERO)
+            }
+        };
+        let until = async |what: &[&str]| {
+            while *begun.lock().unwrap() != what {
+                yield_now().await;
+            }
+        };
+        let test = async {
+            until(&["bad", "good"]).await;
+            steps.add_permits(1);
+            until(&["bad", "good", "good"]).await;
+            for _ in 0..3 {
+                tell.send(ObjectRef::new("good").within("shop")).await.unwrap();
+            }
+            while tell.capacity() < tell.max_capacity() {
+                yield_now().await;
+            }
+            steps.add_permits(1);
+            until(&["bad", "good", "good", "good"]).await;
+            assert_eq!(*ended.lock().unwrap(), 2, "one at a time");
+            term.shutdown.cancel();
+            yield_now().await;
+            steps.add_permits(1);
+        };
+        tokio::join!(run(work, term.clone(), pass), test);
+        assert_eq!(*ended.lock().unwrap(), 3);
+    }
+}

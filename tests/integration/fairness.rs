@@ -11,7 +11,7 @@ use crate::support::{
     tokens::{Team, recorded_hash},
 };
 
-const MANY: usize = 1000;
+const MANY: usize = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_another_team_is_ready_long_before_the_many() {
