@@ -175,7 +175,7 @@ impl Election {
 
     /// Gives the Lease back where this replica holds it, for who stands by to take it at once.
     pub async fn give_back(&self) {
-        match timeout(GIVE_BACK_WITHIN, self.write(|spec| released(spec))).await {
+        match timeout(GIVE_BACK_WITHIN, self.write(released)).await {
             Ok(Ok(true)) => info!(identity = self.identity, "the Lease is given back"),
             Ok(Ok(false)) => {}
             Ok(Err(error)) => warn!(%error, "the Lease was not given back, it ends by itself"),
