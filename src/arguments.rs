@@ -8,7 +8,7 @@ use apitoken_operator::{
     operations::telemetry::{LogFormat, LogLevel},
     verifier::{self, tls},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 /// A Kubernetes operator for API tokens.
 #[derive(Parser)]
@@ -46,7 +46,8 @@ pub struct ControllerArguments {
         long,
         env = "APITOKEN_SINGLE_NAMESPACE",
         conflicts_with = "watch_namespace",
-        requires = "cluster_id"
+        requires = "cluster_id",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     pub single_namespace: Option<String>,
     /// Work only while holding the Lease apitoken-operator-controller: for several replicas.
@@ -121,7 +122,7 @@ pub struct VerifierArguments {
     #[arg(long, env = "APITOKEN_WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
     /// The only namespace to work in, with rights in it alone: tokens of ClusterTokenIssuers are not accepted.
-    #[arg(long, env = "APITOKEN_SINGLE_NAMESPACE", conflicts_with = "watch_namespace")]
+    #[arg(long, env = "APITOKEN_SINGLE_NAMESPACE", conflicts_with = "watch_namespace", value_parser = NonEmptyStringValueParser::new())]
     pub single_namespace: Option<String>,
     /// Logs.
     #[command(flatten)]

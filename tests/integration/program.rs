@@ -27,6 +27,8 @@ fn a_bad_flag_ends_it() {
         &["controller", "--concurrency=0"],
         &["controller", "--propagation-delay=soon"],
         &["controller", "--single-namespace=shop"],
+        &["controller", "--single-namespace=", "--cluster-id=01234567"],
+        &["verifier", "--single-namespace="],
         &[
             "controller",
             "--single-namespace=shop",
