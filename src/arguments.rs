@@ -8,7 +8,7 @@ use apitoken_operator::{
     operations::telemetry::{LogFormat, LogLevel},
     verifier::{self, tls},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 /// A Kubernetes operator for API tokens.
 #[derive(Parser)]
@@ -41,7 +41,19 @@ pub struct ControllerArguments {
     /// Namespace to watch; repeat for more, separate by commas in the environment. Default: all.
     #[arg(long, env = "APITOKEN_WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
-    /// ApiTokens that are worked on at once.
+    /// The only namespace to work in, with rights in it alone: no ClusterTokenIssuers, no default issuer. Needs --cluster-id.
+    #[arg(
+        long,
+        env = "APITOKEN_SINGLE_NAMESPACE",
+        conflicts_with = "watch_namespace",
+        requires = "cluster_id",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub single_namespace: Option<String>,
+    /// Work only while holding the Lease apitoken-operator-controller: for several replicas.
+    #[arg(long, env = "APITOKEN_LEADER_ELECT")]
+    pub leader_elect: bool,
+    /// ApiTokens that are worked on at once, of one namespace at most three quarters of it.
     #[arg(long, env = "APITOKEN_CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
     /// How long verifiers get to learn of a new value before the Secret shows it.
@@ -109,6 +121,9 @@ pub struct VerifierArguments {
     /// Namespace to watch; repeat for more, separate by commas in the environment. Default: all.
     #[arg(long, env = "APITOKEN_WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
+    /// The only namespace to work in, with rights in it alone: tokens of ClusterTokenIssuers are not accepted.
+    #[arg(long, env = "APITOKEN_SINGLE_NAMESPACE", conflicts_with = "watch_namespace", value_parser = NonEmptyStringValueParser::new())]
+    pub single_namespace: Option<String>,
     /// Logs.
     #[command(flatten)]
     pub log: LogArguments,
@@ -147,17 +162,21 @@ impl ControllerArguments {
     /// The settings of the controller.
     pub fn settings(&self) -> Settings {
         Settings {
-            watch_namespaces: each_once(&self.watch_namespace),
+            watch_namespaces: watched(&self.watch_namespace, self.single_namespace.as_ref()),
+            single_namespace: self.single_namespace.is_some(),
             concurrency: self.concurrency,
             propagation_delay: self.propagation_delay.as_signed(),
             poll_interval: self.poll_interval.as_signed(),
             revoke_deadline: self.revoke_deadline.as_signed(),
-            default_issuer: self.default_issuer.clone(),
+            default_issuer: Some(self.default_issuer.clone())
+                .filter(|_| self.single_namespace.is_none())
+                .unwrap_or_default(),
             namespace: self.namespace.clone(),
             cluster_id: self.cluster_id.clone().unwrap_or_default(),
             former_cluster_ids: self.former_cluster_id.clone(),
             observe_only: self.observe_only,
             allow_private_issuers: self.allow_private_issuers,
+            leader_elect: self.leader_elect,
             instance: instance(),
         }
     }
@@ -168,7 +187,8 @@ impl VerifierArguments {
     pub fn settings(&self) -> verifier::Settings {
         let audience = Some(self.introspection_audience.clone());
         verifier::Settings {
-            watch_namespaces: each_once(&self.watch_namespace),
+            watch_namespaces: watched(&self.watch_namespace, self.single_namespace.as_ref()),
+            single_namespace: self.single_namespace.is_some(),
             introspection_audience: audience.filter(|_| self.introspection_auth == IntrospectionAuth::Kubernetes),
             deny_when_stale: self.deny_when_stale.as_ref().map(|longest| longest.as_signed().unsigned_abs()),
             records_uses: self.last_use == LastUse::Record,
@@ -185,8 +205,8 @@ impl VerifierArguments {
 }
 
 /// Each namespace once: two controllers on one namespace would work against each other.
-fn each_once(namespaces: &[String]) -> Vec<String> {
-    let named = namespaces.iter().filter(|namespace| !namespace.is_empty());
+fn watched(namespaces: &[String], single: Option<&String>) -> Vec<String> {
+    let named = namespaces.iter().chain(single).filter(|namespace| !namespace.is_empty());
     named.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 

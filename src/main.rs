@@ -46,14 +46,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are printed whole, a mistake in one line.
+/// Help and version are printed whole, a mistake in one line: all that stands before the first empty one.
 fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit();
     }
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    eprintln!("apitoken-operator: {first}; see apitoken-operator --help");
+    let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let said = said.join(" ");
+    eprintln!(
+        "apitoken-operator: {}; see apitoken-operator --help",
+        said.trim_start_matches("error: ")
+    );
     ExitCode::from(2)
 }
 

@@ -27,7 +27,15 @@ pub enum CallError {
 /// # Errors
 /// The server's error, or no answer in time.
 pub async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    let answer = timeout(CALL_TIMEOUT, call).await.map_err(|_| CallError::Timeout)?;
+    call_within(CALL_TIMEOUT, call).await
+}
+
+/// A call to the API server that has so much time.
+///
+/// # Errors
+/// The server's error, or no answer in time.
+pub async fn call_within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    let answer = timeout(limit, call).await.map_err(|_| CallError::Timeout)?;
     answer.map_err(|error| CallError::Refused(Box::new(error)))
 }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub namespace: String,
     /// Namespaces to watch; empty: all.
     pub watch_namespaces: Vec<String>,
+    /// Whether ClusterTokenIssuers and namespaces may not be seen: there are rights in one namespace only.
+    pub single_namespace: bool,
     /// ApiTokens that are worked on at once.
     pub concurrency: u16,
     /// How long verifiers get to learn of a new hash before consumers see its value.
@@ -44,7 +46,9 @@ pub struct Settings {
     pub observe_only: bool,
     /// Whether TokenIssuers may lead to addresses inside the cluster's network.
     pub allow_private_issuers: bool,
-    /// Tells the replicas apart in Events.
+    /// Whether other replicas stand by, so that only the one with the Lease works.
+    pub leader_elect: bool,
+    /// Tells the replicas apart, in Events and in the Lease.
     pub instance: String,
 }
 
@@ -69,7 +73,7 @@ pub struct Context {
     pub issuers: Arc<dyn Issuers>,
     /// What the user sets.
     pub settings: Settings,
-    /// When the controllers started.
+    /// When the controllers started: not while this replica stood by.
     pub started_at: Timestamp,
     /// What the cluster holds.
     pub stores: Arc<Stores>,

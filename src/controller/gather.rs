@@ -234,6 +234,9 @@ fn issuer(token: &ApiToken, context: &ScopedContext) -> Result<ObservedIssuer, I
                 Err(error) => unreadable(&reference, &error.error),
             })
         }
+        IssuerKind::ClusterTokenIssuer if !stores.sees_cluster => {
+            return Err(IssuerProblem::OutOfReach(Some(reference.name)));
+        }
         IssuerKind::ClusterTokenIssuer => {
             let issuer = stores.cluster_issuer(&reference.name);
             issuer.map(|issuer| match &issuer.as_ref().0 {

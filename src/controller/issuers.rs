@@ -2,21 +2,15 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::object::HasStatus,
-    runtime::{
-        Controller,
-        controller::{Action, Config},
-        reflector::Store,
-    },
+    runtime::reflector::{ObjectRef, Store},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
@@ -26,11 +20,11 @@ use super::{
     connections,
     context::Context,
     issuer_calls::{in_time, timeout},
-    recent::{Key, Recent, key},
-    stores::Guarded,
+    recent::{Key, Recent},
+    stores::{Guarded, Stores},
     strays::{confirm, is_taken_over},
-    tokens::names_in,
     watches::Queue,
+    worker::{self, Again, Term, Work, keys},
 };
 use crate::{
     api::{ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, IssuerSpec, IssuerStatus, TokenIssuer, issuer::Orphan, names},
@@ -55,6 +49,8 @@ pub trait Issuer:
     fn api(&self, client: &Client) -> Api<Self>;
     /// The spec that both kinds share.
     fn common(&self) -> &IssuerSpec;
+    /// All of the kind, as the watches show them.
+    fn known(stores: &Stores) -> Vec<&Store<Guarded<Self>>>;
 }
 
 impl Issuer for TokenIssuer {
@@ -67,6 +63,10 @@ impl Issuer for TokenIssuer {
     fn common(&self) -> &IssuerSpec {
         &self.spec.common
     }
+
+    fn known(stores: &Stores) -> Vec<&Store<Guarded<Self>>> {
+        stores.scopes.iter().map(|scope| &scope.issuers).collect()
+    }
 }
 
 impl Issuer for ClusterTokenIssuer {
@@ -78,6 +78,10 @@ impl Issuer for ClusterTokenIssuer {
 
     fn common(&self) -> &IssuerSpec {
         &self.spec.common
+    }
+
+    fn known(stores: &Stores) -> Vec<&Store<Guarded<Self>>> {
+        vec![&stores.cluster_issuers]
     }
 }
 
@@ -116,48 +120,53 @@ struct IssuerContext<K> {
     looks: ByUid<Look>,
 }
 
-/// Runs the controller of one kind until `shutdown`.
-pub fn run<K: Issuer>(
-    store: Store<Guarded<K>>,
-    queue: Queue<K>,
-    context: Arc<Context>,
-    shutdown: CancellationToken,
-) -> BoxFuture<'static, ()> {
-    let concurrency = context.settings.concurrency;
-    let context = IssuerContext {
+/// Runs the controller of one kind.
+pub async fn run<K: Issuer>(queue: Queue<K>, context: Arc<Context>, term: Term) {
+    let work = Work {
+        first: keys(&K::known(&context.stores)),
+        queue,
+        slots: context.settings.concurrency,
+    };
+    let context = Arc::new(IssuerContext::<K> {
         shared: context,
         recent: Recent::default(),
         looks: ByUid::default(),
+    });
+    let pass = |key: Key| {
+        let context = context.clone();
+        async move { reconcile(&key, &context).await }
     };
-    Controller::for_stream(stream::pending(), store)
-        .with_config(Config::default().concurrency(concurrency))
-        .reconcile_on(names_in(queue))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, after_error, Arc::new(context))
-        .for_each(|_| async {})
-        .boxed()
+    worker::run(work, term, pass).await;
 }
 
-async fn reconcile<K: Issuer>(object: Arc<Guarded<K>>, context: Arc<IssuerContext<K>>) -> Result<Action, PassError> {
-    let Ok(watched) = &object.0 else {
-        warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), "issuer can't be read, skipped until it changes");
-        return Ok(Action::await_change());
+async fn reconcile<K: Issuer>(key: &Key, context: &IssuerContext<K>) -> Again {
+    let (namespace, name) = key;
+    let reference = match namespace.as_str() {
+        "" => ObjectRef::new(name),
+        namespace => ObjectRef::new(name).within(namespace),
     };
-    let newer = context.recent.newer_than(&key(watched.meta()), Some(watched.meta()));
+    let object = K::known(&context.shared.stores).iter().find_map(|store| store.get(&reference))?;
+    let Ok(watched) = &object.0 else {
+        warn!(kind = ?K::KIND, namespace, name, "issuer can't be read, skipped until it changes");
+        return None;
+    };
+    let newer = context.recent.newer_than(key, Some(watched.meta()));
     let issuer = newer.as_deref().unwrap_or(watched).clone();
-    let mut pass = Pass::begin(issuer, &context).await?;
+    pass(issuer, context).await.unwrap_or_else(|error| {
+        warn!(kind = ?K::KIND, namespace, name, %error, "issuer is looked at again in a moment");
+        Some(RETRY)
+    })
+}
+
+async fn pass<K: Issuer>(issuer: K, context: &IssuerContext<K>) -> Result<Again, PassError> {
+    let mut pass = Pass::begin(issuer, context).await?;
     for _ in 0..MOST_STEPS {
         match pass.decide() {
             IssuerPlan::Step(step) => pass.take(step).await?,
             IssuerPlan::Rest { status, look_again_at } => return pass.end(status, look_again_at).await,
         }
     }
-    Ok(Action::requeue(MOMENT))
-}
-
-fn after_error<K: Issuer>(object: Arc<Guarded<K>>, error: &PassError, _: Arc<IssuerContext<K>>) -> Action {
-    warn!(kind = ?K::KIND, namespace = object.namespace(), name = object.name_any(), %error, "issuer is looked at again in a moment");
-    Action::requeue(RETRY)
+    Ok(Some(MOMENT))
 }
 
 /// One pass over one issuer.
@@ -216,7 +225,7 @@ impl<'a, K: Issuer> Pass<'a, K> {
         })
     }
 
-    async fn end(mut self, status: Option<Box<IssuerStatus>>, look_again_at: Option<Timestamp>) -> Result<Action, PassError> {
+    async fn end(mut self, status: Option<Box<IssuerStatus>>, look_again_at: Option<Timestamp>) -> Result<Again, PassError> {
         if let Some(status) = status {
             self.write_status(*status).await?;
         }
@@ -226,10 +235,7 @@ impl<'a, K: Issuer> Pass<'a, K> {
         }
         let now = self.context.shared.clock.now();
         let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        Ok(match look_again_at {
-            Some(at) => Action::requeue(wait(at).min(LONGEST_WAIT)),
-            None => Action::await_change(),
-        })
+        Ok(look_again_at.map(|at| wait(at).min(LONGEST_WAIT)))
     }
 
     async fn take(&mut self, step: IssuerStep) -> Result<(), PassError> {

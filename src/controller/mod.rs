@@ -4,7 +4,8 @@
 //! [`crate::lifecycle`].
 //!
 //! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
-//! [`issuers`] run one pass for each: gather, decide, execute, one status write.
+//! [`issuers`] run one pass for each, in the order that [`worker`] gives them: gather, decide, execute, one
+//! status write. A replica that stands by keeps its watches and works on nothing.
 
 mod book;
 mod by_uid;
@@ -29,13 +30,16 @@ mod retries;
 mod secrets;
 pub mod stores;
 mod strays;
+mod times;
 mod tokens;
+mod turns;
 mod watches;
+mod worker;
 mod writes;
 
 use std::{fmt, sync::Arc};
 
-use futures::future::{BoxFuture, join_all, select_all};
+use futures::{FutureExt, future::select_all};
 use kube::{Api, Client, api::ListParams};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -45,16 +49,22 @@ pub use self::context::{Foundations, Settings};
 use self::{
     calls::CallError,
     connections::Connections,
-    context::{Context, ScopedContext},
+    context::Context,
     credentials::Credentials,
     events::Events,
     lists::Lists,
     stores::{Scope, Stores},
+    watches::Queues,
+    worker::Term,
 };
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, TokenIssuer},
     lifecycle::schedule,
-    operations::{metrics::Metrics, server::Program},
+    operations::{
+        leader::{Election, Leadership},
+        metrics::Metrics,
+        server::Program,
+    },
 };
 
 /// Why the controller did not run.
@@ -80,6 +90,9 @@ pub enum RunError {
     /// The default issuer could not be made.
     #[error("could not make the default ClusterTokenIssuer: {0}")]
     DefaultIssuer(#[source] CallError),
+    /// Another replica may work from now on.
+    #[error("the Lease was lost: start again, and stand by")]
+    LeaseLost,
     /// A watch ended by itself.
     #[error("a watch ended by itself; this is a bug")]
     WatchEnded,
@@ -111,30 +124,32 @@ impl Program for Handles {
 pub async fn run(foundations: Foundations, settings: Settings, handles: Handles, shutdown: CancellationToken) -> Result<(), RunError> {
     let Foundations { client, clock, issuers } = foundations;
     check_kinds(&client, &settings).await?;
-    let watches = watches::open(&client, &Scope::of(&settings.watch_namespaces), &settings.namespace);
+    let watches = watches::open(&client, &settings);
     let stores = watches.stores.clone();
     handles.metrics.count_tokens_in(stores.clone());
-    let context = Arc::new(Context {
+    let election = settings
+        .leader_elect
+        .then(|| Election::new(&client, &settings.namespace, &settings.instance));
+    let context = Context {
         credentials: Credentials::new(client.clone(), watches.credentials),
         connections: Connections::default(),
         lists: Lists::default(),
         events: Events::new(client.clone(), settings.instance.clone()),
         metrics: handles.metrics.clone(),
         stores: stores.clone(),
-        started_at: schedule::to_second(clock.now()),
+        started_at: clock.now(),
         client,
         clock,
         issuers,
         settings,
-    });
+    };
     let work = async {
         listed(&stores).await;
-        default_issuer::ensure(&context).await.map_err(RunError::DefaultIssuer)?;
         handles.ready.send_replace(true);
-        info!("all watches have listed, work begins");
-        let controllers = controllers(watches.cluster_issuers, watches.scopes, &context, &shutdown);
-        join_all(controllers).await;
-        Ok(())
+        match election {
+            None => work(Leadership::undisputed(), watches.queues, context, &shutdown).await,
+            Some(election) => stand_by(&election, watches.queues, context, &shutdown).await,
+        }
     };
     tokio::select! {
         result = work => result,
@@ -142,11 +157,58 @@ pub async fn run(foundations: Foundations, settings: Settings, handles: Handles,
     }
 }
 
+/// Waits for the Lease, works while it is held, and gives it back.
+async fn stand_by(election: &Election, mut queues: Queues, context: Context, shutdown: &CancellationToken) -> Result<(), RunError> {
+    info!("all watches have listed, standing by");
+    let leadership = tokio::select! {
+        leadership = election.won() => leadership,
+        () = queues.let_go() => return Ok(()),
+        () = shutdown.cancelled() => {
+            // The Lease may have become ours just now.
+            election.give_back().await;
+            return Ok(());
+        }
+    };
+    let metrics = context.metrics.clone();
+    let result = tokio::select! {
+        biased;
+        () = election.lost(&leadership) => Err(RunError::LeaseLost),
+        result = work(leadership.clone(), queues, context, shutdown) => {
+            election.give_back().await;
+            result
+        }
+    };
+    metrics.leads(false);
+    result
+}
+
+/// Works until `shutdown`, and until the passes have ended that run then.
+async fn work(leadership: Leadership, queues: Queues, mut context: Context, shutdown: &CancellationToken) -> Result<(), RunError> {
+    context.metrics.leads(true);
+    context.started_at = schedule::to_second(context.clock.now());
+    let context = Arc::new(context);
+    default_issuer::ensure(&context).await.map_err(RunError::DefaultIssuer)?;
+    info!("all watches have listed, work begins");
+    let term = Term {
+        leadership,
+        shutdown: shutdown.clone(),
+    };
+    tokio::join!(
+        issuers::run(queues.cluster_issuers, context.clone(), term.clone()).boxed(),
+        issuers::run(queues.issuers, context.clone(), term.clone()).boxed(),
+        tokens::run(queues.tokens, context.clone(), term).boxed(),
+    );
+    Ok(())
+}
+
 /// One look at each kind, so that what is missing is said in one line and not by watches that fail for ever.
 async fn check_kinds(client: &Client, settings: &Settings) -> Result<(), RunError> {
     for scope in Scope::of(&settings.watch_namespaces) {
         check_kind("apitokens", scope.api::<ApiToken>(client)).await?;
         check_kind("tokenissuers", scope.api::<TokenIssuer>(client)).await?;
+    }
+    if settings.single_namespace {
+        return Ok(());
     }
     check_kind("clustertokenissuers", Api::<ClusterTokenIssuer>::all(client.clone())).await
 }
@@ -167,7 +229,7 @@ where
     }
 }
 
-/// Waits until every store holds a whole list. A writer that is gone ends the program elsewhere.
+/// Waits until every store holds a whole list. A writer that is gone ends the program elsewhere, or was never needed.
 async fn listed(stores: &Stores) {
     let _ = stores.cluster_issuers.wait_until_ready().await;
     let _ = stores.namespaces.wait_until_ready().await;
@@ -176,29 +238,4 @@ async fn listed(stores: &Stores) {
         let _ = scope.issuers.wait_until_ready().await;
         let _ = scope.secrets.wait_until_ready().await;
     }
-}
-
-/// One controller of ClusterTokenIssuers, and for each scope one of TokenIssuers and one of ApiTokens.
-fn controllers(
-    cluster_issuers: watches::Queue<ClusterTokenIssuer>,
-    queues: Vec<(watches::Queue<TokenIssuer>, watches::Queue<ApiToken>)>,
-    context: &Arc<Context>,
-    shutdown: &CancellationToken,
-) -> Vec<BoxFuture<'static, ()>> {
-    let stores = &context.stores;
-    let mut running = vec![issuers::run(
-        stores.cluster_issuers.clone(),
-        cluster_issuers,
-        context.clone(),
-        shutdown.clone(),
-    )];
-    for (scope, (issuers, tokens)) in stores.scopes.iter().zip(queues) {
-        running.push(issuers::run(scope.issuers.clone(), issuers, context.clone(), shutdown.clone()));
-        let scoped = ScopedContext {
-            shared: context.clone(),
-            stores: scope.clone(),
-        };
-        running.push(tokens::run(tokens, Arc::new(scoped), shutdown.clone()));
-    }
-    running
 }

@@ -73,6 +73,8 @@ impl Scope {
 
 /// What is known of the whole cluster.
 pub struct Stores {
+    /// Whether ClusterTokenIssuers and namespaces are seen at all.
+    pub sees_cluster: bool,
     /// Cluster-wide issuers.
     pub cluster_issuers: Store<Guarded<ClusterTokenIssuer>>,
     /// Namespaces: their labels.
@@ -142,7 +144,7 @@ impl Stores {
     /// token that exists, else the default.
     ///
     /// # Errors
-    /// Where there is no default issuer, or more than one.
+    /// Where there is no default issuer, or more than one, or it can't be seen.
     pub fn issuer_of(&self, token: &ApiToken) -> Result<IssuerRef, IssuerProblem> {
         if let Some(declared) = &token.spec.issuer_ref {
             return Ok(declared.clone());
@@ -158,6 +160,9 @@ impl Stores {
     }
 
     fn default_issuer(&self) -> Result<IssuerRef, IssuerProblem> {
+        if !self.sees_cluster {
+            return Err(IssuerProblem::OutOfReach(None));
+        }
         let mut names: Vec<String> = self
             .cluster_issuers
             .state_filter(is_default)

@@ -2,21 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use kube::{
-    ResourceExt,
-    runtime::{
-        Controller,
-        controller::{Action, Config},
-        reflector::ObjectRef,
-    },
-};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    calls::CallError, context::ScopedContext, execute::execute, gather::gather, recent::key, stores::Guarded, watches::Queue, writes,
+    calls::CallError,
+    context::{Context, ScopedContext},
+    execute::execute,
+    gather::gather,
+    recent::{Key, key},
+    stores::{Guarded, ScopedStores},
+    watches::Queue,
+    worker::{self, Again, Term, Work, keys},
+    writes,
 };
 use crate::{
     api::{ApiToken, ApiTokenStatus},
@@ -56,40 +55,49 @@ pub enum PassError {
     Endless,
 }
 
-/// Runs the controller of one scope until `shutdown`.
-pub fn run(queue: Queue<ApiToken>, context: Arc<ScopedContext>, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
-    let concurrency = context.shared.settings.concurrency;
-    Controller::for_stream(stream::pending(), context.stores.tokens.clone())
-        .with_config(Config::default().concurrency(concurrency))
-        .reconcile_on(names_in(queue))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, after_error, context)
-        .for_each(|_| async {})
-        .boxed()
+/// Runs the controller.
+pub async fn run(queue: Queue<ApiToken>, context: Arc<Context>, term: Term) {
+    let stores = &context.stores.scopes;
+    let work = Work {
+        first: keys(&stores.iter().map(|scope| &scope.tokens).collect::<Vec<_>>()),
+        queue,
+        slots: context.settings.concurrency,
+    };
+    let scoped = |stores: &Arc<ScopedStores>| {
+        Arc::new(ScopedContext {
+            shared: context.clone(),
+            stores: stores.clone(),
+        })
+    };
+    let scopes: Vec<Arc<ScopedContext>> = stores.iter().map(scoped).collect();
+    let pass = |key: Key| {
+        let scope = scopes.iter().find(|scope| scope.stores.scope.covers(&key.0)).cloned();
+        async move { reconcile(&key, &*scope?).await }
+    };
+    worker::run(work, term, pass).await;
 }
 
-/// The queue as a stream.
-pub fn names_in<K: kube::Resource<DynamicType = ()> + 'static>(mut queue: Queue<K>) -> impl futures::Stream<Item = ObjectRef<Guarded<K>>> {
-    stream::poll_fn(move |task| queue.poll_recv(task))
-}
-
-async fn reconcile(object: Arc<Guarded<ApiToken>>, context: Arc<ScopedContext>) -> Result<Action, PassError> {
+async fn reconcile(key: &Key, context: &ScopedContext) -> Again {
+    let object = context.stores.tokens.get(&ObjectRef::new(&key.1).within(&key.0))?;
     let started = Instant::now();
-    let result = pass(&object, &context).await;
+    let result = pass(&object, context).await;
     let outcome = match &result {
         Ok(_) => Outcome::Success,
         Err(PassError::Conflict) => Outcome::Conflict,
         Err(_) => Outcome::Failure,
     };
     context.shared.metrics.reconciliation(outcome, started.elapsed());
-    if result.is_ok() {
-        context.stores.retries.succeeded(&key(kube::Resource::meta(object.as_ref())));
+    match result {
+        Ok(again) => {
+            context.stores.retries.succeeded(key);
+            again
+        }
+        Err(error) => after_error(key, &error, context),
     }
-    result
 }
 
 /// One pass: steps until nothing is left to do, then one status.
-async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Action, PassError> {
+async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Again, PassError> {
     let token = object.0.as_ref().map_err(|error| PassError::Unreadable(error.error.clone()))?;
     let newer = context
         .stores
@@ -109,7 +117,7 @@ async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Act
             }
             finished
         }
-        Err(PassError::Gone) => Ok(Action::await_change()),
+        Err(PassError::Gone) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -126,7 +134,7 @@ async fn steps(observed: &mut Observed, context: &ScopedContext) -> Result<Rest,
 }
 
 /// Writes the status where it changed, then tells the user.
-async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Result<Action, PassError> {
+async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Result<Again, PassError> {
     let before = observed.token.status.clone().unwrap_or_default();
     let wrote_secret = !observed.repaired.is_empty();
     let unchanged = if wrote_secret {
@@ -155,10 +163,7 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
         }
         context.shared.events.publish(&observed.token, notice).await;
     }
-    Ok(match rest.look_again_at {
-        Some(at) => Action::requeue(until(at, context)),
-        None => Action::await_change(),
-    })
+    Ok(rest.look_again_at.map(|at| until(at, context)))
 }
 
 /// The time that verifiers get begins when the API server has taken the announcement, however long
@@ -191,19 +196,19 @@ fn until(at: jiff::Timestamp, context: &ScopedContext) -> Duration {
     Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)
 }
 
-fn after_error(object: Arc<Guarded<ApiToken>>, error: &PassError, context: Arc<ScopedContext>) -> Action {
-    let (namespace, name) = (object.namespace(), object.name_any());
+fn after_error(key: &Key, error: &PassError, context: &ScopedContext) -> Again {
+    let (namespace, name) = key;
     match error {
         // The watch brings the other version; this is for the case that it brought it already.
-        PassError::Conflict => return Action::requeue(Duration::from_millis(500)),
+        PassError::Conflict => return Some(Duration::from_millis(500)),
         PassError::Unreadable(_) => {
             error!(namespace, name, %error, "skipped until it changes");
-            return Action::await_change();
+            return None;
         }
-        PassError::Gone => return Action::await_change(),
+        PassError::Gone => return None,
         PassError::Call { .. } | PassError::Endless => {}
     }
-    let pause = context.stores.retries.failed(key(kube::Resource::meta(object.as_ref())));
+    let pause = context.stores.retries.failed(key.clone());
     warn!(namespace, name, %error, retry_in_seconds = pause.as_secs(), "pass failed");
-    Action::requeue(pause)
+    Some(pause)
 }

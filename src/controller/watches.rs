@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
+    context::Settings,
     recent::{Key, key},
     stores::{Guarded, Scope, ScopedStores, Stores},
 };
@@ -38,26 +39,50 @@ const PAGE: u32 = 100;
 pub type Queue<K> = mpsc::Receiver<ObjectRef<Guarded<K>>>;
 type Trigger<K> = mpsc::Sender<ObjectRef<Guarded<K>>>;
 
+/// What the watches tell each controller.
+pub struct Queues {
+    /// The one of ClusterTokenIssuers.
+    pub cluster_issuers: Queue<ClusterTokenIssuer>,
+    /// The one of TokenIssuers.
+    pub issuers: Queue<TokenIssuer>,
+    /// The one of ApiTokens.
+    pub tokens: Queue<ApiToken>,
+}
+
+impl Queues {
+    /// Lets all names go, for ever: whoever does not work must not hold back the watches.
+    pub async fn let_go(&mut self) {
+        loop {
+            tokio::select! {
+                Some(_) = self.cluster_issuers.recv() => {}
+                Some(_) = self.issuers.recv() => {}
+                Some(_) = self.tokens.recv() => {}
+                else => std::future::pending().await,
+            }
+        }
+    }
+}
+
 /// The watches, opened.
 pub struct Watches {
     /// What they keep.
     pub stores: Arc<Stores>,
-    /// What they tell the controller of ClusterTokenIssuers.
-    pub cluster_issuers: Queue<ClusterTokenIssuer>,
-    /// What they tell the controllers of each scope, in the order of [`Stores::scopes`].
-    pub scopes: Vec<(Queue<TokenIssuer>, Queue<ApiToken>)>,
+    /// What they tell.
+    pub queues: Queues,
     /// Whoever follows a credential tells here that it changed.
     pub credentials: mpsc::Sender<Key>,
     /// To be run all the time; none of them ends by itself.
     pub running: Vec<BoxFuture<'static, ()>>,
 }
 
-/// Opens all watches. `own_namespace` is the operator's.
-pub fn open(client: &Client, scopes: &[Scope], own_namespace: &str) -> Watches {
+/// Opens all watches.
+pub fn open(client: &Client, settings: &Settings) -> Watches {
     let (cluster_issuers, watch_cluster_issuers) = watch(Api::all(client.clone()), watcher::Config::default());
     let (namespaces, watch_namespaces) = watch(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default());
+    let scopes = Scope::of(&settings.watch_namespaces);
     let (scoped, watch_scopes): (Vec<_>, Vec<_>) = scopes.iter().map(|scope| open_scope(client, scope)).unzip();
     let stores = Arc::new(Stores {
+        sees_cluster: !settings.single_namespace,
         cluster_issuers,
         namespaces,
         adoptions: Default::default(),
@@ -66,23 +91,25 @@ pub fn open(client: &Client, scopes: &[Scope], own_namespace: &str) -> Watches {
     });
 
     let (tell_cluster_issuers, cluster_issuers) = mpsc::channel(QUEUE);
-    let (tell_scopes, scopes): (Vec<_>, Vec<_>) = stores.scopes.iter().map(|_| channels()).unzip();
+    let (tell_issuers, issuers) = mpsc::channel(QUEUE);
+    let (tell_tokens, tokens) = mpsc::channel(QUEUE);
     let announcer = Arc::new(Announcer {
         stores: stores.clone(),
         cluster_issuers: tell_cluster_issuers,
-        scopes: tell_scopes,
-        own_namespace: own_namespace.to_owned(),
+        issuers: tell_issuers,
+        tokens: tell_tokens,
+        own_namespace: settings.namespace.clone(),
     });
     let (credentials, changed_credentials) = mpsc::channel(QUEUE);
-    let mut running = vec![
-        run(watch_cluster_issuers, trim_declared, &announcer, |announcer, event| {
+    let mut running = vec![tell_of_credentials(changed_credentials, announcer.clone()).boxed()];
+    if stores.sees_cluster {
+        running.push(run(watch_cluster_issuers, trim_declared, &announcer, |announcer, event| {
             async move { announcer.cluster_issuer(event).await }.boxed()
-        }),
-        run(watch_namespaces, trim_namespace, &announcer, |announcer, event| {
+        }));
+        running.push(run(watch_namespaces, trim_namespace, &announcer, |announcer, event| {
             async move { announcer.namespace(event).await }.boxed()
-        }),
-    ];
-    running.push(tell_of_credentials(changed_credentials, announcer.clone()).boxed());
+        }));
+    }
     for (at, (tokens, issuers, secrets)) in watch_scopes.into_iter().enumerate() {
         running.push(run(tokens, trim_declared, &announcer, move |announcer, event| {
             async move { announcer.token(at, event).await }.boxed()
@@ -96,8 +123,11 @@ pub fn open(client: &Client, scopes: &[Scope], own_namespace: &str) -> Watches {
     }
     Watches {
         stores,
-        cluster_issuers,
-        scopes,
+        queues: Queues {
+            cluster_issuers,
+            issuers,
+            tokens,
+        },
         credentials,
         running,
     }
@@ -135,14 +165,6 @@ fn open_scope(client: &Client, scope: &Scope) -> (Arc<ScopedStores>, ScopeWatche
         retries: Default::default(),
     };
     (Arc::new(stores), (watch_tokens, watch_issuers, watch_secrets))
-}
-
-type ScopeTriggers = (Trigger<TokenIssuer>, Trigger<ApiToken>);
-
-fn channels() -> (ScopeTriggers, (Queue<TokenIssuer>, Queue<ApiToken>)) {
-    let (tell_issuers, issuers) = mpsc::channel(QUEUE);
-    let (tell_tokens, tokens) = mpsc::channel(QUEUE);
-    ((tell_issuers, tell_tokens), (issuers, tokens))
 }
 
 /// The watch of one kind.
@@ -219,7 +241,8 @@ fn trimmed(metadata: &mut ObjectMeta) -> &mut ObjectMeta {
 struct Announcer {
     stores: Arc<Stores>,
     cluster_issuers: Trigger<ClusterTokenIssuer>,
-    scopes: Vec<ScopeTriggers>,
+    issuers: Trigger<TokenIssuer>,
+    tokens: Trigger<ApiToken>,
     own_namespace: String,
 }
 
@@ -233,7 +256,7 @@ impl Announcer {
                     self.issuer_of(token, false).await;
                 }
                 if !stores.recent_tokens.delivered(token.meta()) {
-                    self.tell_token(at, ObjectRef::from_obj(&token)).await;
+                    tell(&self.tokens, ObjectRef::from_obj(&token)).await;
                 }
             }
             Event::Delete(token) => {
@@ -304,7 +327,7 @@ impl Announcer {
             }
             Event::InitDone => {
                 self.all_issuers().await;
-                for at in 0..self.scopes.len() {
+                for at in 0..self.stores.scopes.len() {
                     self.all_tokens(at).await;
                 }
             }
@@ -327,7 +350,7 @@ impl Announcer {
     }
 
     async fn issuer_changed(&self, at: usize, namespace: &str, name: &str) {
-        self.tell_issuer(at, ObjectRef::new(name).within(namespace)).await;
+        tell(&self.issuers, ObjectRef::new(name).within(namespace)).await;
         let reference = reference(IssuerKind::TokenIssuer, name);
         let concerned =
             |token: &ApiToken| token.metadata.namespace.as_deref() == Some(namespace) && self.stores.refers_to(token, &reference);
@@ -335,10 +358,10 @@ impl Announcer {
     }
 
     async fn cluster_issuer_changed(&self, name: &str) {
-        self.tell_cluster_issuer(ObjectRef::new(name)).await;
+        tell(&self.cluster_issuers, ObjectRef::new(name)).await;
         let reference = reference(IssuerKind::ClusterTokenIssuer, name);
         let concerned = |token: &ApiToken| self.stores.refers_to(token, &reference) || awaits_default(token);
-        for at in 0..self.scopes.len() {
+        for at in 0..self.stores.scopes.len() {
             self.tokens_where(at, concerned).await;
         }
     }
@@ -354,7 +377,7 @@ impl Announcer {
                 }
             }
             Event::InitDone if self.selects_namespaces() => {
-                for at in 0..self.scopes.len() {
+                for at in 0..self.stores.scopes.len() {
                     self.all_tokens(at).await;
                 }
             }
@@ -379,16 +402,14 @@ impl Announcer {
                 let issuer = self.stores.cluster_issuer(&reference.name);
                 let is_told = |read: &ClusterTokenIssuer| wants_to_know(read) || (goes && read.spec.common.credentials_ref().is_some());
                 if issuer.is_some_and(|issuer| issuer.0.as_ref().is_ok_and(is_told)) {
-                    self.tell_cluster_issuer(ObjectRef::new(&reference.name)).await;
+                    tell(&self.cluster_issuers, ObjectRef::new(&reference.name)).await;
                 }
             }
             IssuerKind::TokenIssuer => {
                 let issuer = self.stores.issuer(&namespace, &reference.name);
                 let is_told = |read: &TokenIssuer| wants_to_know(read) || (goes && read.spec.common.credentials_ref().is_some());
                 if issuer.is_some_and(|issuer| issuer.0.as_ref().is_ok_and(is_told)) {
-                    for (at, _) in self.stores.scopes_of(&namespace) {
-                        self.tell_issuer(at, ObjectRef::new(&reference.name).within(&namespace)).await;
-                    }
+                    tell(&self.issuers, ObjectRef::new(&reference.name).within(&namespace)).await;
                 }
             }
         }
@@ -396,11 +417,11 @@ impl Announcer {
 
     async fn all_issuers(&self) {
         for issuer in self.stores.cluster_issuers.state() {
-            self.tell_cluster_issuer(ObjectRef::from_obj(issuer.as_ref())).await;
+            tell(&self.cluster_issuers, ObjectRef::from_obj(issuer.as_ref())).await;
         }
-        for (at, stores) in self.stores.scopes.iter().enumerate() {
+        for stores in &self.stores.scopes {
             for issuer in stores.issuers.state() {
-                self.tell_issuer(at, ObjectRef::from_obj(issuer.as_ref())).await;
+                tell(&self.issuers, ObjectRef::from_obj(issuer.as_ref())).await;
             }
         }
     }
@@ -409,7 +430,7 @@ impl Announcer {
     async fn claimants(&self, at: usize, namespace: &str, secret: &str) {
         let Some(stores) = self.stores.scopes.get(at) else { return };
         for name in stores.claimants(namespace, secret) {
-            self.tell_token(at, ObjectRef::new(&name).within(namespace)).await;
+            tell(&self.tokens, ObjectRef::new(&name).within(namespace)).await;
         }
     }
 
@@ -421,24 +442,8 @@ impl Announcer {
         let Some(stores) = self.stores.scopes.get(at) else { return };
         let concerned = |token: &Guarded<ApiToken>| token.0.as_ref().map_or(true, &concerned);
         for token in stores.tokens.state_filter(concerned) {
-            self.tell_token(at, ObjectRef::from_obj(token.as_ref())).await;
+            tell(&self.tokens, ObjectRef::from_obj(token.as_ref())).await;
         }
-    }
-
-    async fn tell_token(&self, at: usize, token: ObjectRef<Guarded<ApiToken>>) {
-        if let Some((_, tokens)) = self.scopes.get(at) {
-            tell(tokens, token).await;
-        }
-    }
-
-    async fn tell_issuer(&self, at: usize, issuer: ObjectRef<Guarded<TokenIssuer>>) {
-        if let Some((issuers, _)) = self.scopes.get(at) {
-            tell(issuers, issuer).await;
-        }
-    }
-
-    async fn tell_cluster_issuer(&self, issuer: ObjectRef<Guarded<ClusterTokenIssuer>>) {
-        tell(&self.cluster_issuers, issuer).await;
     }
 }
 

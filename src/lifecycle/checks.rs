@@ -73,6 +73,17 @@ fn no_issuer(problem: &IssuerProblem) -> Refusal {
                 names::DEFAULT_ISSUER_ANNOTATION
             ),
         ),
+        IssuerProblem::OutOfReach(None) => Refusal::new(
+            Reason::NoDefaultIssuer,
+            "the operator works in this namespace only, without a default issuer: set spec.issuerRef to a TokenIssuer of this namespace"
+                .to_owned(),
+        ),
+        IssuerProblem::OutOfReach(Some(name)) => Refusal::new(
+            Reason::IssuerNotFound,
+            format!(
+                "the operator works in this namespace only and can't use ClusterTokenIssuer {name:?}: set spec.issuerRef to a TokenIssuer of this namespace"
+            ),
+        ),
         IssuerProblem::SeveralDefaults(issuers) => Refusal::new(
             Reason::SeveralDefaultIssuers,
             format!(

@@ -345,6 +345,8 @@ pub enum IssuerProblem {
     NoDefault,
     /// None is referred to and several are the default: their names.
     SeveralDefaults(Vec<String>),
+    /// The ClusterTokenIssuer that is referred to, or the default one, can't be seen: the operator works in one namespace only.
+    OutOfReach(Option<String>),
 }
 
 /// The Secret that the spec names.

@@ -17,7 +17,7 @@ use prometheus_client::{
         MetricType,
         counter::Counter,
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
@@ -81,6 +81,7 @@ pub struct Metrics {
     operations: Family<OperationLabels, Counter>,
     reconciliations: Family<ResultLabels, Counter>,
     durations: Histogram,
+    leader: Gauge,
     vendor_requests: Family<RequestLabels, Counter>,
     vendor_durations: Family<VendorLabels, Histogram, fn() -> Histogram>,
 }
@@ -91,6 +92,7 @@ impl Default for Metrics {
         let operations = Family::default();
         let reconciliations = Family::default();
         let durations = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let leader = Gauge::default();
         let vendor_requests = Family::default();
         let vendor_durations: Family<VendorLabels, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 13)));
@@ -112,6 +114,7 @@ impl Default for Metrics {
             "How long vendors took, waits for a rate limit included",
             vendor_durations.clone(),
         );
+        registry.register("leader", "1 where this replica works, 0 where it stands by", leader.clone());
         registry.register("build", "1, with the version of the program", build_info());
         registry.register_collector(Box::new(Counts { stores: stores.clone() }));
         Self {
@@ -120,6 +123,7 @@ impl Default for Metrics {
             operations,
             reconciliations,
             durations,
+            leader,
             vendor_requests,
             vendor_durations,
         }
@@ -131,6 +135,11 @@ impl Metrics {
     pub fn count_tokens_in(&self, stores: Arc<Stores>) {
         // A second controller in one program does not exist; the first one's stores stay.
         let _ = self.stores.set(stores);
+    }
+
+    /// This replica works from now on, or does not.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// A step was taken.

@@ -19,22 +19,36 @@ use super::{
     catalogue::Catalogue,
     follow::{Ear, News, follow},
     lookup::record::Record,
+    run::Settings,
 };
 use crate::{
     api::{ApiToken, ClusterTokenIssuer, IssuerId, IssuerKind, TokenIssuer},
     controller::stores::{Scope, id_of},
 };
 
-/// How many watches there are beside the two of each scope.
-const UNSCOPED: usize = 2;
+/// What is followed.
+pub struct Reach {
+    scopes: Vec<Scope>,
+    sees_cluster: bool,
+}
 
-/// How many watches the scopes need.
-pub fn watches(scopes: &[Scope]) -> usize {
-    UNSCOPED + 2 * scopes.len()
+impl Reach {
+    /// What the user sets.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            scopes: Scope::of(&settings.watch_namespaces),
+            sees_cluster: !settings.single_namespace,
+        }
+    }
+
+    /// How many watches that takes: of namespaces and ClusterTokenIssuers, and two of each scope.
+    pub fn watches(&self) -> usize {
+        2 * (usize::from(self.sees_cluster) + self.scopes.len())
+    }
 }
 
 /// Keeps the index up to date for ever.
-pub async fn run(verifier: &Verifier, client: &Client, scopes: &[Scope]) {
+pub async fn run(verifier: &Verifier, client: &Client, reach: &Reach) {
     let feed = Feed {
         verifier,
         catalogue: Mutex::default(),
@@ -43,12 +57,13 @@ pub async fn run(verifier: &Verifier, client: &Client, scopes: &[Scope]) {
         freshness: &verifier.freshness,
         watch,
     };
-    let mut watches: Vec<BoxFuture<'_, ()>> = vec![
-        follow(Api::all(client.clone()), ear(0), feed.namespaces()).boxed(),
-        follow(Api::all(client.clone()), ear(1), feed.cluster_issuers()).boxed(),
-    ];
-    for (at, scope) in scopes.iter().enumerate() {
-        let first = UNSCOPED + 2 * at;
+    let mut watches: Vec<BoxFuture<'_, ()>> = Vec::new();
+    if reach.sees_cluster {
+        watches.push(follow(Api::all(client.clone()), ear(0), feed.namespaces()).boxed());
+        watches.push(follow(Api::all(client.clone()), ear(1), feed.cluster_issuers()).boxed());
+    }
+    for scope in &reach.scopes {
+        let first = watches.len();
         watches.push(follow(scope.api(client), ear(first), feed.issuers(scope)).boxed());
         watches.push(follow(scope.api(client), ear(first + 1), feed.tokens(scope)).boxed());
     }

@@ -11,11 +11,12 @@ use tracing::info;
 use super::{
     Verifier,
     callers::{Callers, Reviews},
-    feed, grpc, http, last_use,
+    feed::{self, Reach},
+    grpc, http, last_use,
     listener::Listener,
     tls::Certificate,
 };
-use crate::controller::{clock::Clock, stores::Scope};
+use crate::controller::clock::Clock;
 
 /// How long the last writes of uses may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -25,6 +26,8 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// Namespaces to watch; empty: all.
     pub watch_namespaces: Vec<String>,
+    /// Whether ClusterTokenIssuers and namespaces may not be seen: there are rights in one namespace only.
+    pub single_namespace: bool,
     /// The audience of the ServiceAccount tokens by which callers of introspection prove themselves; nothing: they need none.
     pub introspection_audience: Option<String>,
     /// How long it may answer without a word from the API server; nothing: for ever.
@@ -45,7 +48,7 @@ pub struct Sockets {
 
 /// Makes a verifier that knows nothing yet.
 pub fn verifier(settings: &Settings, clock: Arc<dyn Clock>) -> Arc<Verifier> {
-    let watches = feed::watches(&Scope::of(&settings.watch_namespaces));
+    let watches = Reach::of(settings).watches();
     Arc::new(Verifier::new(clock, watches, settings.deny_when_stale))
 }
 
@@ -60,7 +63,7 @@ pub async fn run(
     sockets: Sockets,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let scopes = Scope::of(&settings.watch_namespaces);
+    let reach = Reach::of(&settings);
     let callers = match settings.introspection_audience {
         Some(audience) => Callers::Reviewed(Box::new(Reviews::new(client.clone(), audience))),
         None => Callers::Anybody,
@@ -97,7 +100,7 @@ pub async fn run(
     };
     tokio::select! {
         _ = futures::future::join_all(serving) => {}
-        () = feed::run(&verifier, &client, &scopes) => {}
+        () = feed::run(&verifier, &client, &reach) => {}
         () = followed => {}
         () = written => {}
     }

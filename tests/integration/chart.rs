@@ -17,21 +17,45 @@ const ALL_ON: [&str; 5] = [
     "verifier.networkPolicy.from[0].podSelector.matchLabels.team=shop",
 ];
 
+/// All that the mode for one namespace needs.
+pub const SINGLE: [&str; 6] = [
+    "singleNamespace=true",
+    "clusterID=0f4c2a9e-5b1d-4c07-9a51-2f8e6d3b7c10",
+    "crds.enabled=false",
+    "admissionPolicy.enabled=false",
+    "verifier.lastUse.enabled=false",
+    "verifier.introspection.auth=none",
+];
+
 /// Where the chart is.
 pub fn chart() -> String {
     source().join("charts/apitoken-operator").to_str().unwrap().to_owned()
 }
 
 /// What Helm makes of the chart with these values, without the CRDs.
-fn manifests(values: &[&str]) -> String {
+fn manifests(namespace: &str, values: &[&str]) -> String {
     let chart = chart();
-    let mut arguments = vec!["template", "apitoken-operator", &chart, "--set", "crds.enabled=false"];
+    let mut arguments = vec![
+        "template",
+        "apitoken-operator",
+        &chart,
+        "-n",
+        namespace,
+        "--set",
+        "crds.enabled=false",
+    ];
     arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
     shared().helm(&arguments)
 }
 
-fn rendered(values: &[&str]) -> Vec<Value> {
-    objects(&manifests(values))
+/// The objects of the chart with these values.
+pub fn rendered(values: &[&str]) -> Vec<Value> {
+    rendered_in("default", values)
+}
+
+/// The same in that namespace.
+pub fn rendered_in(namespace: &str, values: &[&str]) -> Vec<Value> {
+    objects(&manifests(namespace, values))
 }
 
 /// The objects in what Helm printed.
@@ -49,7 +73,8 @@ fn object<'a>(objects: &'a [Value], kind: &str, program: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
-fn container(objects: &[Value], program: &str) -> Value {
+/// The container of one of the programs.
+pub fn container(objects: &[Value], program: &str) -> Value {
     object(objects, "Deployment", program)["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
@@ -95,12 +120,14 @@ fn its_arguments_are_those_that_the_programs_take() {
     for program in ["controller", "verifier"] {
         let help = Program::command().args([program, "--help"]).output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
-        let container = container(&rendered(&ALL_ON), program);
-        let arguments: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
-        assert_eq!(arguments[0], program);
-        for argument in &arguments[1..] {
-            let flag = argument.split('=').next().unwrap();
-            assert!(help.contains(flag), "{program} has no flag {flag}");
+        for values in [&ALL_ON[..], &SINGLE, &["watchNamespaces={shop,crew}"]] {
+            let container = container(&rendered(values), program);
+            let arguments: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
+            assert_eq!(arguments[0], program);
+            for argument in &arguments[1..] {
+                let flag = argument.split('=').next().unwrap();
+                assert!(help.contains(flag), "{program} has no flag {flag}");
+            }
         }
     }
 }
@@ -218,6 +245,8 @@ fn unknown_and_wrong_values_are_refused() {
         "log.nonsense=1",
         "log.level=loud",
         "concurrency=0",
+        "replicaCount=0",
+        "watchNamespaces={Shop}",
         "image.pullPolicy=Sometimes",
         "verifier.nonsense=1",
         "verifier.replicaCount=0",
@@ -228,6 +257,48 @@ fn unknown_and_wrong_values_are_refused() {
         let output = plane.try_helm(&["template", "x", &chart(), "--set", value]);
         assert!(!output.status.success(), "{value} is accepted");
     }
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused_with_what_to_do() {
+    let single = |without: &str| -> Vec<&'static str> { SINGLE.into_iter().filter(|value| !value.starts_with(without)).collect() };
+    let cases: [(Vec<&str>, &str); 6] = [
+        (vec!["leaderElect=false"], "needs leaderElect=true"),
+        (single("clusterID"), "needs clusterID"),
+        (
+            [&single("admissionPolicy")[..], &["verifier.lastUse.enabled=true"]].concat(),
+            "needs admissionPolicy.enabled=false",
+        ),
+        (single("verifier.lastUse"), "needs verifier.lastUse.enabled=false"),
+        (single("verifier.introspection"), "needs verifier.introspection.auth=none"),
+        ([&SINGLE[..], &["watchNamespaces={shop}"]].concat(), "leave watchNamespaces empty"),
+    ];
+    for (values, advice) in cases {
+        let chart = chart();
+        let mut arguments = vec!["template", "x", &chart];
+        arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
+        let output = shared().try_helm(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(advice), "{values:?}: {error}");
+    }
+}
+
+#[test]
+fn several_controllers_take_turns_and_one_alone_is_replaced() {
+    let objects = rendered(&[]);
+    let deployment = &object(&objects, "Deployment", "controller")["spec"];
+    assert_eq!(
+        (&deployment["replicas"], &deployment["strategy"]["type"]),
+        (&json!(2), &json!("RollingUpdate"))
+    );
+    let arguments = container(&objects, "controller")["args"].to_string();
+    assert!(arguments.contains("--leader-elect"));
+    assert!(object(&objects, "Role", "controller").to_string().contains("leases"));
+
+    let objects = rendered(&["leaderElect=false", "replicaCount=1"]);
+    assert_eq!(object(&objects, "Deployment", "controller")["spec"]["strategy"]["type"], "Recreate");
+    assert!(!container(&objects, "controller")["args"].to_string().contains("--leader-elect"));
+    assert!(!object(&objects, "Role", "controller").to_string().contains("leases"));
 }
 
 #[test]

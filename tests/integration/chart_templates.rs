@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use serde_json::{Value, json};
 
 use crate::{
-    chart::{chart, objects},
+    chart::{SINGLE, chart, objects},
     support::control_plane::{shared, source},
 };
 
@@ -50,7 +50,8 @@ fn an_api_server_takes_its_objects_whatever_is_switched_on() {
     plane.kubectl(&["apply", "-f", crds.to_str().unwrap()]);
     plane.kubectl(&["wait", "--for=condition=Established", "-f", crds.to_str().unwrap()]);
     let (everything, minimal) = (everything(), minimal());
-    let variants: [Values; 8] = [
+    let single = format!("--set={}", SINGLE.join(","));
+    let variants: [Values; 12] = [
         &[],
         &[&everything],
         &[&minimal],
@@ -59,6 +60,10 @@ fn an_api_server_takes_its_objects_whatever_is_switched_on() {
         &["--set=metrics.podMonitor.enabled=true,metrics.podMonitor.interval=1m"],
         &["--set=verifier.tls.secretName=certificate"],
         &["--set=fullnameOverride=tokens,image.tag=v1"],
+        &["--set=watchNamespaces={default,kube-public}"],
+        &[&single],
+        &["--set=leaderElect=false,replicaCount=1"],
+        &["--set=verifier.lastUse.enabled=false,admissionPolicy.enabled=false"],
     ];
     for values in variants {
         let output = shared().try_helm(&[&["lint", "--strict", &chart()], values].concat());
@@ -79,6 +84,14 @@ fn values_lead_to_where_they_belong() {
     let cases: Vec<(Values, &str, &str, String, Value)> = vec![
         (all, "Service", "-verifier", "/metadata/labels/team".into(), json!("platform")),
         (all, "ClusterRole", "-controller", "/metadata/labels/team".into(), json!("platform")),
+        (&[], "PodDisruptionBudget", "-controller", "/spec/maxUnavailable".into(), json!(1)),
+        (
+            &["--set=replicaCount=1"],
+            "PodDisruptionBudget",
+            "-controller",
+            "/spec".into(),
+            json!(null),
+        ),
         (
             all,
             "Deployment",

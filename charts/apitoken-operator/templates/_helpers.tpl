@@ -61,6 +61,21 @@ app.kubernetes.io/component: verifier
 {{ ternary "https" "http" (not (empty .Values.verifier.tls.secretName)) }}
 {{- end }}
 
+{{/* The namespaces that have Roles of their own for what is in them; none where ClusterRoles cover all. */}}
+{{- define "apitoken-operator.namespaces" -}}
+{{- ternary (list .Release.Namespace) .Values.watchNamespaces .Values.singleNamespace | toJson }}
+{{- end }}
+
+{{/* The arguments by which a program knows where it works. */}}
+{{- define "apitoken-operator.scope" -}}
+{{- if .Values.singleNamespace }}
+- --single-namespace={{ .Release.Namespace }}
+{{- end }}
+{{- range .Values.watchNamespaces }}
+- --watch-namespace={{ . }}
+{{- end }}
+{{- end }}
+
 {{- define "apitoken-operator.image" -}}
 {{- if .Values.image.digest }}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest }}

@@ -20,6 +20,16 @@ fn what_stands_in_the_way_is_said_and_nothing_is_issued() {
             Box::new(|o| o.issuer = Err(IssuerProblem::SeveralDefaults(vec!["a".into(), "b".into()]))),
             true,
         ),
+        (
+            "NoDefaultIssuer",
+            Box::new(|o| o.issuer = Err(IssuerProblem::OutOfReach(None))),
+            true,
+        ),
+        (
+            "IssuerNotFound",
+            Box::new(|o| o.issuer = Err(IssuerProblem::OutOfReach(Some("x".into())))),
+            false,
+        ),
         ("NamespaceNotAllowed", Box::new(|o| o.issuer_mut().namespace_allowed = false), true),
         (
             "IssuerNotReady",

@@ -100,15 +100,16 @@ impl ControlPlane {
 
     /// Installs the chart as a user does.
     pub fn install_chart(&self) {
+        self.install_chart_in(OPERATOR_NAMESPACE, &[]);
+    }
+
+    /// Installs the chart in that namespace, with these values.
+    pub fn install_chart_in(&self, namespace: &str, values: &[String]) {
         let chart = source().join("charts/apitoken-operator");
-        self.helm(&[
-            "install",
-            "apitoken-operator",
-            chart.to_str().unwrap(),
-            "--namespace",
-            OPERATOR_NAMESPACE,
-            "--create-namespace",
-        ]);
+        let chart = ["install", "apitoken-operator", chart.to_str().unwrap()];
+        let mut arguments = [&chart[..], &["--namespace", namespace, "--create-namespace"]].concat();
+        arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+        self.helm(&arguments);
         // The garbage collector learns of new kinds every 30 s, and at its start.
         assert!(
             script()

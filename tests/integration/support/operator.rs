@@ -112,6 +112,7 @@ impl InProcess {
 fn settings(namespace: &str, propagation_delay: SignedDuration) -> Settings {
     Settings {
         watch_namespaces: vec![namespace.to_owned()],
+        single_namespace: false,
         concurrency: 8,
         propagation_delay,
         poll_interval: SignedDuration::from_mins(10),
@@ -122,6 +123,7 @@ fn settings(namespace: &str, propagation_delay: SignedDuration) -> Settings {
         former_cluster_ids: Vec::new(),
         observe_only: false,
         allow_private_issuers: true,
+        leader_elect: false,
         instance: "test".to_owned(),
     }
 }

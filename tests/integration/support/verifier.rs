@@ -44,6 +44,7 @@ pub struct Answer {
 pub fn settings(namespace: &str) -> Settings {
     Settings {
         watch_namespaces: vec![namespace.to_owned()],
+        single_namespace: false,
         introspection_audience: None,
         deny_when_stale: None,
         records_uses: false,
