@@ -1,0 +1,87 @@
+//! The kubectl plugin `kubectl apitoken`: what people do with tokens by hand, and on the day that one leaks.
+//!
+//! It does what its user may do, with the user's own kubeconfig: it reads ApiTokens and patches the fields that a
+//! command is about, and the operator does all the rest. Values come from standard input and files only, never from
+//! arguments, and are shown by `get-value` alone. What it decides is in pure modules: [`attention`], [`story`],
+//! [`git`]. Standard output is for data, standard error for people.
+
+mod attention;
+mod cluster;
+mod describe;
+mod exit;
+mod git;
+mod issuers;
+mod list;
+mod output;
+mod spans;
+mod story;
+
+#[cfg(test)]
+mod samples;
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+
+use self::{cluster::Connection, exit::Exit};
+
+/// Tokens of apitoken-operator: see them, rotate them, end them, and find out whose one is.
+#[derive(Parser)]
+#[command(name = "kubectl-apitoken", bin_name = "kubectl apitoken", after_help = exit::STATUSES)]
+struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show ApiTokens, what needs attention first.
+    List(list::Arguments),
+    /// Tell the story of an ApiToken: where it stands, what happened, what comes next, what to do.
+    Describe(describe::Arguments),
+    /// Show who makes tokens here.
+    Issuers(issuers::Arguments),
+    /// Show the version of this plugin.
+    Version,
+}
+
+/// Runs the plugin.
+pub fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(arguments) => run(&arguments).into(),
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Where nobody reads it, the exit status still speaks.
+            let _ = error.print();
+            exit.into()
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime
+        .map_err(|error| anyhow!("could not start: {error}"))
+        .and_then(|runtime| runtime.block_on(execute(arguments)));
+    result.unwrap_or_else(|error| {
+        output::tell(format!("error: {error}"));
+        exit::of(&error)
+    })
+}
+
+async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Result<Exit> {
+    let now = Timestamp::now();
+    match command {
+        Command::List(arguments) => list::run(&connection.cluster().await?, arguments, now).await,
+        Command::Describe(arguments) => describe::run(&connection.cluster().await?, arguments, now).await,
+        Command::Issuers(arguments) => issuers::run(&connection.cluster().await?, arguments).await,
+        Command::Version => {
+            output::print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?;
+            Ok(Exit::Done)
+        }
+    }
+}
