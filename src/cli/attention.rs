@@ -69,7 +69,10 @@ fn unseen(token: &ApiToken, now: Timestamp) -> Attention {
     if now.duration_since(created) < FIRST_LOOK {
         return Attention::new(Level::Busy, "just declared");
     }
-    Attention::new(Level::Act, "the operator has not looked at it: does it run, and does it watch this namespace?")
+    Attention::new(
+        Level::Act,
+        "the operator has not looked at it: does it run, and does it watch this namespace?",
+    )
 }
 
 fn deleting(token: &ApiToken) -> Option<Attention> {
@@ -102,7 +105,9 @@ fn paused(status: &ApiTokenStatus) -> Option<Attention> {
 
 fn not_ready(status: &ApiTokenStatus) -> Option<Attention> {
     let ready = condition(status, ConditionType::Ready).filter(|ready| ready.status != "True")?;
-    let busy = [Reason::Progressing, Reason::Deleting].map(Reason::as_str).contains(&ready.reason.as_str());
+    let busy = [Reason::Progressing, Reason::Deleting]
+        .map(Reason::as_str)
+        .contains(&ready.reason.as_str());
     let level = if busy { Level::Busy } else { Level::Look };
     Some(Attention::new(level, says(ready)))
 }
@@ -157,8 +162,16 @@ mod tests {
         for (status, level, why) in [
             (active(), Level::Fine, ""),
             (json!({ "observedGeneration": -1 }), Level::Act, "has not looked at it"),
-            (with(json!({ "conditions": [stalled] })), Level::Act, "SecretConflict: choose another name"),
-            (with(json!({ "nextRotationAt": "2029-12-31T23:00:00Z" })), Level::Act, "was due 60m ago"),
+            (
+                with(json!({ "conditions": [stalled] })),
+                Level::Act,
+                "SecretConflict: choose another name",
+            ),
+            (
+                with(json!({ "nextRotationAt": "2029-12-31T23:00:00Z" })),
+                Level::Act,
+                "was due 60m ago",
+            ),
             (with(json!({ "nextRotationAt": "2029-12-31T23:59:00Z" })), Level::Fine, ""),
             (
                 with(json!({ "state": "Suspended", "nextRotationAt": "2029-12-31T23:00:00Z" })),
@@ -185,7 +198,10 @@ mod tests {
         ] {
             let attention = of(&token("ci", json!({}), status.clone()), now());
             assert_eq!(attention.level, level, "{status}");
-            assert!(attention.why.contains(why) && (level == Level::Fine) == attention.why.is_empty(), "{attention:?}");
+            assert!(
+                attention.why.contains(why) && (level == Level::Fine) == attention.why.is_empty(),
+                "{attention:?}"
+            );
         }
     }
 }

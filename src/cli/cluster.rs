@@ -117,7 +117,9 @@ impl Connection {
             ("--namespace", &self.namespace),
             ("--as", &self.user),
         ];
-        let single = single.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?)));
+        let single = single
+            .into_iter()
+            .filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?)));
         let groups = self.groups.iter().map(|group| format!("--as-group={group}"));
         let timeout = format!("--request-timeout={}s", self.request_timeout.as_secs());
         single.chain(groups).chain([timeout]).collect()

@@ -21,7 +21,11 @@ pub fn manager(metadata: &ObjectMeta) -> Option<&'static str> {
     let keys = || metadata.labels.iter().chain(&metadata.annotations).flat_map(|map| map.keys());
     let marked = MARKS.iter().find(|(mark, _)| keys().any(|key| key == mark));
     let written = || {
-        let mut managers = metadata.managed_fields.iter().flatten().filter_map(|fields| fields.manager.as_deref());
+        let mut managers = metadata
+            .managed_fields
+            .iter()
+            .flatten()
+            .filter_map(|fields| fields.manager.as_deref());
         managers.find_map(|manager| MANAGERS.iter().find(|(name, _)| *name == manager))
     };
     marked.or_else(written).map(|(_, tool)| *tool)
@@ -30,7 +34,9 @@ pub fn manager(metadata: &ObjectMeta) -> Option<&'static str> {
 /// What to tell whoever changes `field` by hand.
 pub fn warning(metadata: &ObjectMeta, field: &str) -> Option<String> {
     let tool = manager(metadata)?;
-    Some(format!("Warning: {tool} applies this object from Git: where {field} is declared there, it puts this back. Change it in Git too."))
+    Some(format!(
+        "Warning: {tool} applies this object from Git: where {field} is declared there, it puts this back. Change it in Git too."
+    ))
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments) -> anyhow::Result<Exi
 
 /// Reads them.
 pub async fn read(cluster: &Cluster, place: &Place) -> anyhow::Result<Issuers> {
-    let of_cluster = cluster.list(&cluster.cluster_wide::<ClusterTokenIssuer>(), Default::default()).await;
+    let of_cluster = cluster
+        .list(&cluster.cluster_wide::<ClusterTokenIssuer>(), Default::default())
+        .await;
     let of_cluster = match of_cluster {
         Err(error) if cluster::is_forbidden(&error) => None,
         read => Some(read?),
@@ -90,7 +92,9 @@ fn row(id: String, spec: &IssuerSpec, default: bool, status: Option<&IssuerStatu
         count(tokens.map(|tokens| tokens.managed)),
         count(tokens.map(|tokens| tokens.unmanaged)),
         status.map_or(0, |status| status.orphans.len()).to_string(),
-        ready.map(|ready| format!("{}: {}", ready.reason, ready.message)).unwrap_or_default(),
+        ready
+            .map(|ready| format!("{}: {}", ready.reason, ready.message))
+            .unwrap_or_default(),
     ]
 }
 

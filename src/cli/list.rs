@@ -73,7 +73,11 @@ impl Arguments {
 
 /// Whether it has ended by itself, or is going to before it is replaced.
 fn ends_within(status: &ApiTokenStatus, within: SignedDuration, now: Timestamp) -> bool {
-    let end = status.token.as_ref().and_then(|token| token.expires_at.as_ref()).map(|Time(at)| *at);
+    let end = status
+        .token
+        .as_ref()
+        .and_then(|token| token.expires_at.as_ref())
+        .map(|Time(at)| *at);
     let replaced_at = status.next_rotation_at.as_ref().map(|Time(at)| *at);
     match status.state {
         Some(ObservedState::Revoked) => false,
@@ -136,7 +140,10 @@ fn row((token, attention): &(ApiToken, Attention), place: &Place, wide: bool, no
     }
     if wide {
         let namespace = token.namespace().unwrap_or_default();
-        let issuer = status.issuer_ref.as_ref().map(|issuer| IssuerId::new(issuer, &namespace).to_string());
+        let issuer = status
+            .issuer_ref
+            .as_ref()
+            .map(|issuer| IssuerId::new(issuer, &namespace).to_string());
         let secret = status.secret_ref.map(|secret| secret.name);
         row.extend([issuer, current.id, current.hint, secret].map(|cell| cell.unwrap_or_else(dash)));
     }

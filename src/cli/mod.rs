@@ -5,7 +5,9 @@
 //! arguments, and are shown by `get-value` alone. What it decides is in pure modules: [`attention`], [`story`],
 //! [`git`]. Standard output is for data, standard error for people.
 
+mod ask;
 mod attention;
+mod change;
 mod cluster;
 mod describe;
 mod exit;
@@ -13,8 +15,11 @@ mod git;
 mod issuers;
 mod list;
 mod output;
+mod rotate;
 mod spans;
+mod states;
 mod story;
+mod wait;
 
 #[cfg(test)]
 mod samples;
@@ -26,6 +31,7 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 
 use self::{cluster::Connection, exit::Exit};
+use crate::api::api_token::DesiredState;
 
 /// Tokens of apitoken-operator: see them, rotate them, end them, and find out whose one is.
 #[derive(Parser)]
@@ -45,6 +51,14 @@ enum Command {
     Describe(describe::Arguments),
     /// Show who makes tokens here.
     Issuers(issuers::Arguments),
+    /// Ask for a new value now.
+    Rotate(rotate::Arguments),
+    /// Stop a token for a while.
+    Suspend(states::Arguments),
+    /// Let a suspended token work again.
+    Activate(states::Arguments),
+    /// End a token for good. Asks first.
+    Revoke(states::RevokeArguments),
     /// Show the version of this plugin.
     Version,
 }
@@ -79,6 +93,10 @@ async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Resul
         Command::List(arguments) => list::run(&connection.cluster().await?, arguments, now).await,
         Command::Describe(arguments) => describe::run(&connection.cluster().await?, arguments, now).await,
         Command::Issuers(arguments) => issuers::run(&connection.cluster().await?, arguments).await,
+        Command::Rotate(arguments) => rotate::run(&connection.cluster().await?, arguments).await,
+        Command::Suspend(arguments) => states::set(&connection.cluster().await?, arguments, DesiredState::Suspended).await,
+        Command::Activate(arguments) => states::set(&connection.cluster().await?, arguments, DesiredState::Active).await,
+        Command::Revoke(arguments) => states::revoke(&connection.cluster().await?, arguments).await,
         Command::Version => {
             output::print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Exit::Done)

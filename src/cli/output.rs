@@ -11,7 +11,13 @@ const GAP: usize = 3;
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        lines
+            .iter()
+            .filter_map(|line| line.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0) + GAP).collect();
     let mut text = String::new();
     for line in lines {
@@ -25,7 +31,9 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 /// Names and messages come from outside: nothing in them may steer a terminal.
 pub fn tame(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars()
+        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+        .collect()
 }
 
 /// How objects are printed.
@@ -71,7 +79,10 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_lines_end_where_their_text_does() {
-        let rows = [vec!["ci".to_owned(), "äöü".to_owned(), String::new()], vec!["long-name".into(), "b".into(), "why".into()]];
+        let rows = [
+            vec!["ci".to_owned(), "äöü".to_owned(), String::new()],
+            vec!["long-name".into(), "b".into(), "why".into()],
+        ];
         assert_eq!(
             table(&["NAME", "B", "C"], &rows),
             "NAME        B     C\nci          äöü\nlong-name   b     why\n"

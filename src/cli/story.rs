@@ -71,19 +71,33 @@ fn section(text: &mut String, title: &str, lines: Vec<String>) {
 fn facts(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> String {
     let namespace = token.namespace().unwrap_or_default();
     let current = status.token.clone().unwrap_or_default();
-    let issuer = status.issuer_ref.as_ref().map(|issuer| IssuerId::new(issuer, &namespace).to_string());
+    let issuer = status
+        .issuer_ref
+        .as_ref()
+        .map(|issuer| IssuerId::new(issuer, &namespace).to_string());
     let hint = current.hint.as_ref().map(|hint| format!("...{hint}"));
     let used = current.last_used_at.as_ref().map(|Time(at)| dated(*at, now));
-    let secret = status.secret_ref.as_ref().map(|secret| format!("{}, key {}", secret.name, token.spec.secret.key));
+    let secret = status
+        .secret_ref
+        .as_ref()
+        .map(|secret| format!("{}, key {}", secret.name, token.spec.secret.key));
     let lines = [
         ("ApiToken", Some(format!("{namespace}/{}", token.name_any()))),
         ("For", token.spec.description.clone()),
         ("State", Some(state(token, status))),
         ("Issuer", issuer),
-        ("Token", current.id.map(|id| [Some(id), hint].into_iter().flatten().collect::<Vec<_>>().join(", value "))),
+        (
+            "Token",
+            current
+                .id
+                .map(|id| [Some(id), hint].into_iter().flatten().collect::<Vec<_>>().join(", value ")),
+        ),
         ("Account", current.account),
         ("Scopes", Some(token.spec.scopes.join(" ")).filter(|scopes| !scopes.is_empty())),
-        ("Audiences", Some(token.spec.audiences.join(" ")).filter(|audiences| !audiences.is_empty())),
+        (
+            "Audiences",
+            Some(token.spec.audiences.join(" ")).filter(|audiences| !audiences.is_empty()),
+        ),
         ("Last used", used),
         ("Secret", secret),
         ("Managed by", git::manager(&token.metadata).map(str::to_owned)),
@@ -97,7 +111,11 @@ fn state(token: &ApiToken, status: &ApiTokenStatus) -> String {
     let declared = format!("{:?}", token.spec.state);
     let ready = conditions::is_true(&status.conditions, ConditionType::Ready);
     let ready = if ready { "as declared" } else { "not as declared yet" };
-    if observed == declared { format!("{observed}, {ready}") } else { format!("{observed}, declared {declared}, {ready}") }
+    if observed == declared {
+        format!("{observed}, {ready}")
+    } else {
+        format!("{observed}, declared {declared}, {ready}")
+    }
 }
 
 fn so_far(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> Vec<String> {
@@ -110,13 +128,19 @@ fn so_far(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> Vec<Stri
     }
     let reason = status.last_rotation_reason.as_deref().unwrap_or("for no recorded reason");
     let count = status.rotations.unwrap_or(0);
-    tell(status.last_rotation_at.as_ref(), format!("rotated the last of {count} times ({reason})"));
+    tell(
+        status.last_rotation_at.as_ref(),
+        format!("rotated the last of {count} times ({reason})"),
+    );
     if let Some(failures) = &status.failures {
         tell(Some(&failures.first_at), "first of the failures in a row".to_owned());
         tell(Some(&failures.last_at), format!("last of {} failures in a row", failures.count));
     }
     if let Some(pending) = &status.pending {
-        tell(Some(&pending.started_at), format!("another token is being made ({})", pending.reason));
+        tell(
+            Some(&pending.started_at),
+            format!("another token is being made ({})", pending.reason),
+        );
     }
     for type_ in [ConditionType::Ready, ConditionType::Active] {
         if let Some(condition) = conditions::find(&status.conditions, type_) {
@@ -136,15 +160,23 @@ fn next(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> Vec<String
     let mut tell = |at: Option<&Time>, what: String| future.extend(at.map(|Time(at)| (*at, what)));
     for previous in &status.previous {
         let id = previous.id.as_deref().unwrap_or_default();
-        let used = previous.last_used_at.as_ref().map(|Time(at)| format!(", last used {}", dated(*at, now)));
+        let used = previous
+            .last_used_at
+            .as_ref()
+            .map(|Time(at)| format!(", last used {}", dated(*at, now)));
         let what = format!("the replaced token {id} ends; it works until then{}", used.unwrap_or_default());
         tell(Some(&previous.revoke_at), what);
     }
     if matches!(status.state, Some(ObservedState::Active)) {
         tell(status.next_rotation_at.as_ref(), "is rotated, at the latest".to_owned());
     }
-    let issued_at = status.token.as_ref().and_then(|current| current.issued_at.as_ref()).map(|Time(at)| *at);
-    let end = schedule::end(&token.spec, issued_at).filter(|_| matches!(status.state, Some(ObservedState::Active | ObservedState::Suspended)));
+    let issued_at = status
+        .token
+        .as_ref()
+        .and_then(|current| current.issued_at.as_ref())
+        .map(|Time(at)| *at);
+    let end =
+        schedule::end(&token.spec, issued_at).filter(|_| matches!(status.state, Some(ObservedState::Active | ObservedState::Suspended)));
     tell(end.map(Time).as_ref(), "the token ends".to_owned());
     let retry = status.failures.as_ref().and_then(|failures| failures.next_retry_at.as_ref());
     tell(retry, "is tried again".to_owned());
@@ -275,7 +307,11 @@ Next:
                 json!({ "observedGeneration": 1, "state": "Revoked" }),
                 "ended for good",
             ),
-            (json!({}), json!({ "observedGeneration": 1, "state": "Expired" }), "a later spec.expiresAt"),
+            (
+                json!({}),
+                json!({ "observedGeneration": 1, "state": "Expired" }),
+                "a later spec.expiresAt",
+            ),
             (json!({}), json!({ "observedGeneration": 1, "state": "Active" }), "nothing is due"),
             (json!({}), json!({ "observedGeneration": -1 }), "has not looked at it"),
         ] {
