@@ -108,6 +108,11 @@ impl Connection {
         }
     }
 
+    /// The namespace that was named, else all of them.
+    pub fn widest(&self) -> Place {
+        self.namespace.clone().map_or(Place::Everywhere, Place::In)
+    }
+
     /// The same for a kubectl that is run on behalf of this command.
     pub fn as_arguments(&self) -> Vec<String> {
         let kubeconfig = self.kubeconfig.as_ref().map(|path| path.display().to_string());

@@ -3,22 +3,28 @@
 //! It does what its user may do, with the user's own kubeconfig: it reads ApiTokens and patches the fields that a
 //! command is about, and the operator does all the rest. Values come from standard input and files only, never from
 //! arguments, and are shown by `get-value` alone. What it decides is in pure modules: [`attention`], [`story`],
-//! [`git`]. Standard output is for data, standard error for people.
+//! [`git`], [`owners`], [`scanner`]. Standard output is for data, standard error for people.
 
 mod ask;
 mod attention;
 mod change;
+mod clipboard;
 mod cluster;
 mod describe;
 mod exit;
 mod git;
 mod issuers;
+mod leak;
 mod list;
 mod output;
+mod owners;
 mod rotate;
+mod scanner;
 mod spans;
 mod states;
 mod story;
+mod value;
+mod verify;
 mod wait;
 
 #[cfg(test)]
@@ -59,12 +65,24 @@ enum Command {
     Activate(states::Arguments),
     /// End a token for good. Asks first.
     Revoke(states::RevokeArguments),
+    /// Print the value of a token, or copy it; needs the right to read its Secret.
+    GetValue(value::Arguments),
+    /// Tell whose the value on standard input is, and whether it works. Looks in all namespaces unless --namespace is given.
+    Verify,
+    /// Find values of ours in a file or in standard input, such as a log, and replace those that still work, without an overlap.
+    /// Looks for their owners in all namespaces unless --namespace is given.
+    Leak(leak::Arguments),
     /// Show the version of this plugin.
     Version,
 }
 
 /// Runs the plugin.
 pub fn main() -> ExitCode {
+    // Before anything can repeat it in an error.
+    if std::env::args_os().any(|argument| scanner::holds_value(argument.as_encoded_bytes())) {
+        output::tell("error: an argument holds a token: values are never arguments, as others can read those. Rotate that token.");
+        return Exit::Usage.into();
+    }
     match Arguments::try_parse() {
         Ok(arguments) => run(&arguments).into(),
         Err(error) => {
@@ -82,7 +100,7 @@ fn run(arguments: &Arguments) -> Exit {
         .map_err(|error| anyhow!("could not start: {error}"))
         .and_then(|runtime| runtime.block_on(execute(arguments)));
     result.unwrap_or_else(|error| {
-        output::tell(format!("error: {error}"));
+        output::tell(format!("error: {error:#}"));
         exit::of(&error)
     })
 }
@@ -97,6 +115,9 @@ async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Resul
         Command::Suspend(arguments) => states::set(&connection.cluster().await?, arguments, DesiredState::Suspended).await,
         Command::Activate(arguments) => states::set(&connection.cluster().await?, arguments, DesiredState::Active).await,
         Command::Revoke(arguments) => states::revoke(&connection.cluster().await?, arguments).await,
+        Command::GetValue(arguments) => value::run(&connection.cluster().await?, arguments).await,
+        Command::Verify => verify::run(&connection.cluster().await?, &connection.widest(), now).await,
+        Command::Leak(arguments) => leak::run(&connection.cluster().await?, &connection.widest(), arguments, now).await,
         Command::Version => {
             output::print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Exit::Done)
