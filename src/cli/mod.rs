@@ -3,21 +3,25 @@
 //! It does what its user may do, with the user's own kubeconfig: it reads ApiTokens and patches the fields that a
 //! command is about, and the operator does all the rest. Values come from standard input and files only, never from
 //! arguments, and are shown by `get-value` alone. What it decides is in pure modules: [`attention`], [`story`],
-//! [`git`], [`owners`], [`scanner`]. Standard output is for data, standard error for people.
+//! [`git`], [`owners`], [`scanner`], [`forecast`]. Standard output is for data, standard error for people.
 
 mod ask;
 mod attention;
 mod change;
 mod clipboard;
 mod cluster;
+mod completion;
 mod describe;
 mod exit;
+mod forecast;
 mod git;
 mod issuers;
 mod leak;
 mod list;
+mod orphans;
 mod output;
 mod owners;
+mod plan;
 mod rotate;
 mod scanner;
 mod spans;
@@ -72,6 +76,12 @@ enum Command {
     /// Find values of ours in a file or in standard input, such as a log, and replace those that still work, without an overlap.
     /// Looks for their owners in all namespaces unless --namespace is given.
     Leak(leak::Arguments),
+    /// Tell what kubectl apply would do to ApiTokens: issue, rotate, revoke, and when the next rotation is. Changes nothing.
+    Plan(plan::Arguments),
+    /// Show the tokens at vendors that no ApiToken accounts for any more.
+    Orphans(orphans::Arguments),
+    /// Print a script by which a shell completes kubectl-apitoken.
+    Completion(completion::Arguments),
     /// Show the version of this plugin.
     Version,
 }
@@ -118,6 +128,9 @@ async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Resul
         Command::GetValue(arguments) => value::run(&connection.cluster().await?, arguments).await,
         Command::Verify => verify::run(&connection.cluster().await?, &connection.widest(), now).await,
         Command::Leak(arguments) => leak::run(&connection.cluster().await?, &connection.widest(), arguments, now).await,
+        Command::Plan(arguments) => plan::run(&connection.cluster().await?, connection, arguments, now).await,
+        Command::Orphans(arguments) => orphans::run(&connection.cluster().await?, arguments, now).await,
+        Command::Completion(arguments) => completion::run(arguments),
         Command::Version => {
             output::print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Exit::Done)

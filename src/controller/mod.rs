@@ -6,7 +6,7 @@
 //! [`watches`] keep the [`stores`] and tell the controllers which objects to look at; [`tokens`] and
 //! [`issuers`] run one pass for each: gather, decide, execute, one status write.
 
-mod book;
+pub(crate) mod book;
 mod by_uid;
 pub mod calls;
 mod claims;

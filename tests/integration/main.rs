@@ -20,6 +20,7 @@ mod generated;
 mod issue;
 mod issuers;
 mod moving;
+mod plugin;
 mod program;
 mod remote;
 mod remote_adoption;
