@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -90,6 +90,24 @@ pub async fn request_rotation(
     }
     let patched = patch(cluster, &token, dry_run, rotation(&token, &request, overlap)).await?;
     Ok((patched, request))
+}
+
+/// Takes the overlap away that came with that request, unless another one was made since.
+pub async fn drop_overlap(cluster: &Cluster, token: &ApiToken, request: &str) -> anyhow::Result<()> {
+    let path = |name: &str| format!("/metadata/annotations/{}", name.replace('/', "~1"));
+    let change = serde_json::from_value(json!([
+        { "op": "test", "path": path(names::ROTATE_REQUESTED_AT_ANNOTATION), "value": request },
+        { "op": "remove", "path": path(names::ROTATE_OVERLAP_ANNOTATION) },
+    ]))?;
+    let api: Api<ApiToken> = cluster.namespaced(&token.namespace().unwrap_or_default());
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..Default::default()
+    };
+    cluster
+        .call(api.patch(&token.name_any(), &params, &Patch::<()>::Json(change)))
+        .await?;
+    Ok(())
 }
 
 /// An overlap that stands there from an earlier request is taken away, but not from under one that is not answered yet:

@@ -179,10 +179,25 @@ impl Cluster {
         }
     }
 
+    /// All ApiTokens of a place, to look for the owner of a value.
+    pub async fn owners(&self, place: &Place) -> anyhow::Result<Vec<ApiToken>> {
+        let read = self.all(place).await;
+        read.map_err(|error| match place {
+            Place::Everywhere if is_forbidden(&error) => error.context("to look in one namespace only, name it with --namespace"),
+            _ => error,
+        })
+    }
+
     /// One request, bounded in time, with an error that a person can use.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
         let answer = timeout(self.request_timeout, call).await;
-        let answer = answer.map_err(|_| anyhow!("the API server did not answer in {:?}: see --request-timeout", self.request_timeout))?;
+        let late = || {
+            Unanswered(format!(
+                "the API server did not answer in {:?}: see --request-timeout",
+                self.request_timeout
+            ))
+        };
+        let answer = answer.map_err(|_| late())?;
         answer.map_err(explained)
     }
 }
@@ -199,7 +214,7 @@ fn explained(error: kube::Error) -> anyhow::Error {
             }
         }
         kube::Error::Api(status) => anyhow::Error::new(Refused(status)),
-        other => anyhow!("can't talk to the API server: {other}"),
+        other => anyhow::Error::new(Unanswered(format!("can't talk to the API server: {other}"))),
     }
 }
 
@@ -207,6 +222,16 @@ fn explained(error: kube::Error) -> anyhow::Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
 struct Refused(Box<kube::core::Status>);
+
+/// There was no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unanswered(String);
+
+/// Whether there was no answer, so that it may be worth another try.
+pub fn is_unanswered(error: &anyhow::Error) -> bool {
+    error.is::<Unanswered>()
+}
 
 /// Whether the API server refused for want of a right.
 pub fn is_forbidden(error: &anyhow::Error) -> bool {

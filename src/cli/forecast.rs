@@ -10,7 +10,7 @@ use super::spans::{dated, length};
 use crate::{
     api::{
         ApiToken, ApiTokenSpec,
-        api_token::{ObservedState, SecretDeletionPolicy},
+        api_token::{DesiredState, ObservedState, SecretDeletionPolicy},
         names,
     },
     lifecycle::{
@@ -120,10 +120,15 @@ impl Fate {
     fn told(&self, observed: &Observed) -> String {
         let name = secret::name(&observed.token);
         match self {
+            Self::Issued if observed.token.spec.state == DesiredState::Suspended => {
+                format!("a token is issued that does not work until it is activated, and its value written to Secret {name}")
+            }
             Self::Issued => format!("a token is issued, and its value written to Secret {name}"),
             Self::TakenOver => format!("the token that spec.adopt names is taken over, into Secret {name}"),
             Self::Replaced(cause) => {
                 let overlap = match rotation::overlap(observed) {
+                    _ if *cause == Cause::LaterEnd => "the old one has ended".to_owned(),
+                    _ if rotation::begins_for_leak(observed) => "all others end at once".to_owned(),
                     SignedDuration::ZERO => "the old one ends when it is there".to_owned(),
                     overlap => format!("the old one works on for {}", length(overlap)),
                 };
@@ -343,7 +348,16 @@ mod tests {
                 issued("Active"),
                 "is rotated (BeforeExpiry): Secret ci gets a new value, the old one works on for 60m",
             ),
-            (json!({ "lifetime": "100h" }), issued("Expired"), "is rotated (LaterEnd)"),
+            (
+                json!({ "lifetime": "100h", "rotation": { "overlap": "1h" } }),
+                issued("Expired"),
+                "is rotated (LaterEnd): Secret ci gets a new value, the old one has ended",
+            ),
+            (
+                json!({ "state": "Suspended" }),
+                json!({}),
+                "a token is issued that does not work until it is activated",
+            ),
             (json!({ "description": "x" }), issued("Active"), "the token and its value stay"),
             (
                 json!({ "secret": { "name": "other" } }),
@@ -374,14 +388,22 @@ mod tests {
 
     #[test]
     fn a_request_for_a_rotation_is_foreseen_and_a_pause_too() {
-        let before = token("ci", json!({}), issued("Active"));
+        let before = token(
+            "ci",
+            json!({ "rotation": { "interval": "240h", "overlap": "1h" } }),
+            issued("Active"),
+        );
         let mut after = before.clone();
-        let annotations = json!({ "apitoken.dev/rotate-requested-at": "now", "apitoken.dev/paused": "true" });
+        let annotations =
+            json!({ "apitoken.dev/rotate-requested-at": "now", "apitoken.dev/rotate-overlap": "0s", "apitoken.dev/paused": "true" });
         after.metadata.annotations = serde_json::from_value(annotations).unwrap();
         let lines = forecast(Some(&before), &after, Some(Ok(builtin())), now()).lines;
         assert_eq!(lines[0], "its spec is not changed, its annotations are");
         assert!(lines[1].starts_with("nothing is done while"), "{lines:?}");
-        assert!(lines[2].starts_with("is rotated (Requested)"), "{lines:?}");
+        assert_eq!(
+            lines[2],
+            "is rotated (Requested): Secret ci gets a new value, all others end at once"
+        );
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::{
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
@@ -76,7 +75,7 @@ pub async fn run(cluster: &Cluster, place: &Place, arguments: &Arguments, now: T
             "nobody can be asked where standard input is the text: say --yes or --report-only",
         ));
     }
-    let owners = Owners::of(cluster.all::<ApiToken>(place).await?);
+    let owners = Owners::of(cluster.owners(place).await?);
     let found = look(&arguments.file, &owners)?;
     if found.strange > 0 {
         output::tell(format!(
@@ -234,6 +233,9 @@ fn subject(token: &ApiToken) -> String {
 /// Tells, and keeps the exit status that says most.
 fn failed(subject: &str, error: &anyhow::Error, before: Exit) -> Exit {
     output::tell(format!("{subject}: {error:#}"));
+    output::tell(format!(
+        "{subject}: what leaked may still work: kubectl apitoken suspend stops it meanwhile."
+    ));
     match (before, super::exit::of(error)) {
         (Exit::Done | Exit::LeftToDo, now) => now,
         (before, _) => before,
@@ -244,10 +246,12 @@ fn failed(subject: &str, error: &anyhow::Error, before: Exit) -> Exit {
 async fn finish(cluster: &Cluster, leaked: &Leaked, request: &str, arguments: &Arguments) -> anyhow::Result<()> {
     let is_dead = |token: &ApiToken, _| rotate::is_answered(token, request) && owners::is_gone(token, &leaked.hash);
     let done = wait::until(cluster, &leaked.token, arguments.timeout, is_dead).await?;
-    let ours = done.annotations().get(names::ROTATE_REQUESTED_AT_ANNOTATION).map(String::as_str) == Some(request);
-    if ours && change::is_leak(&done) {
-        let change = json!({ "metadata": { "resourceVersion": done.resource_version(), "annotations": { names::ROTATE_OVERLAP_ANNOTATION: null } } });
-        change::patch(cluster, &done, &arguments.dry_run, change).await?;
+    if change::is_leak(&done) && change::drop_overlap(cluster, &done, request).await.is_err() {
+        output::tell(format!(
+            "{}: the annotation {} still stands, and the next request has no overlap either: kubectl apitoken rotate takes it away.",
+            subject(&done),
+            names::ROTATE_OVERLAP_ANNOTATION
+        ));
     }
     Ok(())
 }
@@ -255,6 +259,7 @@ async fn finish(cluster: &Cluster, leaked: &Leaked, request: &str, arguments: &A
 #[cfg(test)]
 mod tests {
     use rand::{SeedableRng, rngs::StdRng};
+    use serde_json::json;
 
     use super::*;
     use crate::{

@@ -159,7 +159,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::samples::{now, token};
+    use crate::cli::samples::{NOW, now, token};
 
     fn names(tokens: &[(ApiToken, Attention)]) -> Vec<String> {
         tokens.iter().map(|(token, _)| token.name_any()).collect()
@@ -179,6 +179,36 @@ mod tests {
         let text = table(&tokens, &Place::Everywhere, true, now());
         assert!(text.starts_with("NAMESPACE   NAME     STATE"), "{text}");
         assert!(text.lines().nth(1).unwrap().contains("its rotation was due 24h ago"), "{text}");
+    }
+
+    #[test]
+    fn the_sample_of_the_docs_is_what_is_printed() {
+        let seen = |mut status: Value, ready: &str, reason: &str, message: &str| {
+            status["observedGeneration"] = json!(1);
+            let ready = json!({ "type": "Ready", "status": ready, "reason": reason, "message": message, "lastTransitionTime": NOW });
+            let expiring = json!({ "type": "Active", "status": "True", "reason": "Expiring", "message": "", "lastTransitionTime": NOW });
+            let ends_soon = status["token"]["expiresAt"] == "2030-01-04T00:00:00Z";
+            status["conditions"] = if ends_soon { json!([ready, expiring]) } else { json!([ready]) };
+            status
+        };
+        let conflict = "the Secret \"mail\" is not of this ApiToken: choose another spec.secret.name, or delete that Secret";
+        let ci = json!({
+            "state": "Active", "nextRotationAt": "2030-01-10T00:00:00Z",
+            "token": { "expiresAt": "2030-01-28T00:00:00Z", "lastUsedAt": "2029-12-31T23:58:00Z" },
+        });
+        let old = json!({ "state": "Active", "token": { "expiresAt": "2030-01-04T00:00:00Z", "lastUsedAt": "2029-12-31T20:00:00Z" } });
+        let tokens = vec![
+            token("ci", json!({}), seen(ci, "True", "Ready", "")),
+            token("old", json!({}), seen(old, "True", "Ready", "")),
+            token(
+                "mail",
+                json!({}),
+                seen(json!({ "state": "Pending" }), "False", "SecretConflict", conflict),
+            ),
+        ];
+        let text = table(&sorted(tokens, now()), &Place::Everywhere, false, now());
+        let docs = include_str!("../../docs/kubectl-plugin.md");
+        assert!(docs.contains(&text), "{text}");
     }
 
     #[test]

@@ -137,3 +137,34 @@ async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Resul
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_docs_tell_of_every_command_and_every_flag_of_its() {
+        let docs = include_str!("../../docs/kubectl-plugin.md");
+        let headings: Vec<&str> = docs
+            .lines()
+            .filter_map(|line| line.strip_prefix("### "))
+            .flat_map(|line| line.split(", "))
+            .collect();
+        for command in Arguments::command()
+            .get_subcommands()
+            .filter(|command| command.get_name() != "version")
+        {
+            assert!(headings.contains(&command.get_name()), "{} has no chapter", command.get_name());
+            for flag in command.get_arguments().filter_map(|argument| argument.get_long()) {
+                assert!(docs.contains(&format!("--{flag}")), "--{flag} is not told of");
+            }
+        }
+    }
+}

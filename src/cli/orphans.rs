@@ -26,9 +26,6 @@ use crate::{
 /// Arguments of `orphans`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Show the issuers of all namespaces.
-    #[arg(long, short = 'A')]
-    all_namespaces: bool,
     /// The namespace that the operator runs in, where the ledger of an issuer that is gone is kept.
     #[arg(long, value_name = "NAME", default_value = "apitoken-system")]
     operator_namespace: String,
@@ -46,25 +43,35 @@ pub struct Arguments {
 struct Page {
     map: ConfigMap,
     issuer: String,
-    /// Whether no issuer that exists can be its own.
-    is_left: bool,
+    fate: PageFate,
+}
+
+/// What becomes of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PageFate {
+    /// Its issuer is there.
+    Worked,
+    /// Its issuer is gone.
+    Left,
+    /// Not all issuers may be seen.
+    Unknown,
 }
 
 /// Shows them, and forgets those that are left over where that is asked for.
 pub async fn run(cluster: &Cluster, arguments: &Arguments, now: Timestamp) -> anyhow::Result<Exit> {
-    let place = if arguments.all_namespaces || arguments.clear {
-        Place::Everywhere
-    } else {
-        Place::In(cluster.namespace.clone())
-    };
     // What is left over is known only where all issuers are.
-    let (issuers, sees_all) = read(cluster, &place).await?;
+    let (issuers, sees_all) = read(cluster).await?;
     let pages = pages(cluster, arguments, &issuers, sees_all).await?;
     if arguments.clear {
         if !sees_all {
             bail!("--clear needs the right to list ClusterTokenIssuers, and TokenIssuers of all namespaces");
         }
-        return clear(cluster, arguments, pages.into_iter().filter(|page| page.is_left).collect()).await;
+        return clear(
+            cluster,
+            arguments,
+            pages.into_iter().filter(|page| page.fate == PageFate::Left).collect(),
+        )
+        .await;
     }
     let rows = rows(&issuers, &pages, now);
     if rows.is_empty() {
@@ -76,13 +83,22 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments, now: Timestamp) -> an
     Ok(Exit::Done)
 }
 
-/// The issuers of the place, and whether these are all there are.
-async fn read(cluster: &Cluster, place: &Place) -> anyhow::Result<(Issuers, bool)> {
-    let issuers = issuers::read(cluster, place).await?;
-    let sees_all = issuers.of_cluster.is_some() && *place == Place::Everywhere;
+/// The issuers that one may see, and whether these are all there are.
+async fn read(cluster: &Cluster) -> anyhow::Result<(Issuers, bool)> {
+    let (issuers, everywhere) = match issuers::read(cluster, &Place::Everywhere).await {
+        Err(error) if cluster::is_forbidden(&error) => {
+            output::tell(format!(
+                "You may not list TokenIssuers of all namespaces: only those of {} are shown.",
+                cluster.namespace
+            ));
+            (issuers::read(cluster, &Place::In(cluster.namespace.clone())).await?, false)
+        }
+        read => (read?, true),
+    };
     if issuers.of_cluster.is_none() {
         output::tell("You may not list ClusterTokenIssuers: their orphans are left out.");
     }
+    let sees_all = everywhere && issuers.of_cluster.is_some();
     Ok((issuers, sees_all))
 }
 
@@ -99,9 +115,14 @@ async fn pages(cluster: &Cluster, arguments: &Arguments, issuers: &Issuers, sees
         maps => maps?,
     };
     let living = keys(issuers);
+    let fate = |map: &ConfigMap| match map.labels().get(names::LEDGER_LABEL) {
+        Some(key) if living.contains(key) => PageFate::Worked,
+        Some(_) if sees_all => PageFate::Left,
+        _ => PageFate::Unknown,
+    };
     let pages = maps.into_iter().map(|map| Page {
         issuer: issuer_of(&map),
-        is_left: sees_all && map.labels().get(names::LEDGER_LABEL).is_some_and(|key| !living.contains(key)),
+        fate: fate(&map),
         map,
     });
     Ok(pages.collect())
@@ -141,15 +162,15 @@ fn rows(issuers: &Issuers, pages: &[Page], now: Timestamp) -> Vec<Vec<String>> {
     for issuer in issuers.of_cluster.iter().flatten() {
         let id = format!("ClusterTokenIssuer/{}", issuer.name_any());
         let orphans = issuer.status.iter().flat_map(|status| &status.orphans);
-        rows.extend(orphans.map(|orphan| row(&id, orphan, false, now)));
+        rows.extend(orphans.map(|orphan| row(&id, orphan, PageFate::Worked, now)));
     }
     for issuer in &issuers.of_namespaces {
         let id = format!("TokenIssuer/{}/{}", issuer.namespace().unwrap_or_default(), issuer.name_any());
         let orphans = issuer.status.iter().flat_map(|status| &status.orphans);
-        rows.extend(orphans.map(|orphan| row(&id, orphan, false, now)));
+        rows.extend(orphans.map(|orphan| row(&id, orphan, PageFate::Worked, now)));
     }
     for page in pages {
-        rows.extend(entries(&page.map).iter().map(|orphan| row(&page.issuer, orphan, page.is_left, now)));
+        rows.extend(entries(&page.map).iter().map(|orphan| row(&page.issuer, orphan, page.fate, now)));
     }
     rows
 }
@@ -160,7 +181,7 @@ fn entries(map: &ConfigMap) -> Vec<Orphan> {
     texts.filter_map(|text| serde_json::from_str(text).ok()).collect()
 }
 
-fn row(issuer: &str, orphan: &Orphan, is_left: bool, now: Timestamp) -> Vec<String> {
+fn row(issuer: &str, orphan: &Orphan, page: PageFate, now: Timestamp) -> Vec<String> {
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     vec![
         issuer.to_owned(),
@@ -169,17 +190,18 @@ fn row(issuer: &str, orphan: &Orphan, is_left: bool, now: Timestamp) -> Vec<Stri
         dash(&orphan.api_token),
         orphan.reason.clone(),
         spans::from_now(orphan.since.0, now),
-        fate(&orphan.reason, is_left).to_owned(),
+        fate(&orphan.reason, page).to_owned(),
     ]
 }
 
-fn fate(reason: &str, is_left: bool) -> &'static str {
-    match reason {
-        _ if is_left => "its issuer is gone: end it at the vendor, then --clear",
-        "NotRevoked" => "is tried again by itself",
-        "Found" => "end it at the vendor, or set orphanPolicy: Revoke",
-        "Retained" => "stays, as declared",
-        _ => "look who made it; end it at the vendor where it is yours",
+fn fate(reason: &str, page: PageFate) -> &'static str {
+    match (page, reason) {
+        (PageFate::Left, _) => "its issuer is gone: end it at the vendor, then --clear",
+        (PageFate::Unknown, _) => "not known: you may not see whether its issuer is there",
+        (PageFate::Worked, "NotRevoked") => "is tried again by itself",
+        (PageFate::Worked, "Found") => "end it at the vendor, or set orphanPolicy: Revoke",
+        (PageFate::Worked, "Retained") => "stays, as declared",
+        (PageFate::Worked, _) => "look who made it; end it at the vendor where it is yours",
     }
 }
 
@@ -241,7 +263,7 @@ mod tests {
         .unwrap();
         let page = Page {
             issuer: issuer_of(&map),
-            is_left: true,
+            fate: PageFate::Left,
             map,
         };
         let issuers = Issuers {

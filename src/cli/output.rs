@@ -67,10 +67,12 @@ pub fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
 }
 
 /// Tells people something.
-pub fn tell(line: impl AsRef<str>) {
+pub fn tell(text: impl AsRef<str>) {
     let mut err = std::io::stderr().lock();
-    // Where nobody can be told, the exit status still speaks.
-    let _ = writeln!(err, "{}", tame(line.as_ref()));
+    for line in text.as_ref().lines() {
+        // Where nobody can be told, the exit status still speaks.
+        let _ = writeln!(err, "{}", tame(line));
+    }
 }
 
 #[cfg(test)]

@@ -278,6 +278,10 @@ Next:
   2030-01-30T00:00:00Z (in 29d)  the token ends
 ";
         assert_eq!(story(&token("ci", spec, status), now()), expected);
+        assert!(
+            include_str!("../../docs/kubectl-plugin.md").contains(expected),
+            "the docs show another one"
+        );
     }
 
     #[test]

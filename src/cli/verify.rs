@@ -1,6 +1,6 @@
 //! `verify`: whose a value from standard input is, and whether it works.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use super::{
     output,
     owners::{self, Owners},
 };
-use crate::{api::ApiToken, token_value::TokenValue, verifier::lookup::presented::LONGEST};
+use crate::{token_value::TokenValue, verifier::lookup::presented::LONGEST};
 
 /// Reads the value and tells.
 pub async fn run(cluster: &Cluster, place: &Place, now: Timestamp) -> anyhow::Result<Exit> {
@@ -19,7 +19,7 @@ pub async fn run(cluster: &Cluster, place: &Place, now: Timestamp) -> anyhow::Re
     let hash = owners::hash(&value)
         .ok_or_else(|| Failure::usage("this can't be a token: one line, without blanks, is expected on standard input"))?;
     drop(value);
-    let owners = Owners::of(cluster.all::<ApiToken>(place).await?);
+    let owners = Owners::of(cluster.owners(place).await?);
     let found = owners.find(&hash, now);
     let Some(first) = found.first() else {
         return Err(Failure::not_found(format!("no ApiToken {} has this value now", within(place))));
@@ -41,6 +41,9 @@ pub fn within(place: &Place) -> String {
 }
 
 fn read_value() -> anyhow::Result<TokenValue> {
+    if std::io::stdin().is_terminal() {
+        output::tell("Paste the value, then press Enter and Ctrl-D.");
+    }
     let mut text = Zeroizing::new(String::with_capacity(LONGEST + 2));
     let mut stdin = std::io::stdin().lock().take(LONGEST as u64 + 2);
     stdin

@@ -7,7 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep};
 
-use super::{cluster::Cluster, exit::Failure, output, spans};
+use super::{
+    cluster::{self, Cluster},
+    exit::Failure,
+    output, spans,
+};
 use crate::api::{
     ApiToken, ApiTokenStatus,
     conditions::{self, ConditionType},
@@ -41,7 +45,15 @@ pub async fn until(
     let begun = Instant::now();
     let mut told = String::new();
     loop {
-        let seen = cluster.call(api.get(&name)).await?;
+        let seen = match cluster.call(api.get(&name)).await {
+            // What was asked for is written: the API server may come back.
+            Err(error) if cluster::is_unanswered(&error) && begun.elapsed() < timeout.unsigned_abs() => {
+                output::tell(format!("{name}: {error:#}"));
+                sleep(LOOK_EVERY).await;
+                continue;
+            }
+            seen => seen?,
+        };
         if seen.uid() != token.uid() {
             bail!("ApiToken {name} was deleted and made again meanwhile");
         }

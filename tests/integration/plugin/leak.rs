@@ -122,3 +122,27 @@ async fn what_can_not_be_rotated_is_told_with_what_to_do() {
         .told(1, "/nowhere/log can't be read: No such file");
     operator.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_leak_is_not_ended_it_is_told_how_to_stop_it() {
+    let Bed { plane, team, operator } = Bed::new("plugin-leak-late").await;
+    let plugin = Plugin::new(plane, &team.namespace);
+    team.declare("ci", json!({})).await;
+    team.ready("ci").await;
+    let value = team.value("ci", "token").await;
+    team.change("ci", json!({ "spec": { "secret": { "template": { "more": "{{ nothing }}" } } } }))
+        .await;
+    team.reason("ci", "TemplateInvalid").await;
+    let told = plugin.fed(&["leak", "-", "--yes"], &value).await;
+    assert!(
+        told.stderr.contains("stands still until something is changed: TemplateInvalid"),
+        "{told:?}"
+    );
+    told.told(1, "what leaked may still work: kubectl apitoken suspend");
+    let token = team.token("ci").await;
+    let overlap = token.annotations().get(names::ROTATE_OVERLAP_ANNOTATION);
+    assert_eq!(overlap.map(String::as_str), Some("0s"), "it is still asked for");
+    team.change("ci", json!({ "spec": { "secret": { "template": null } } })).await;
+    assert_eq!(status(&team.rotated("ci", 1).await).previous, []);
+    operator.stop().await;
+}
