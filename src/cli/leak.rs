@@ -2,7 +2,7 @@
 //! still work, with no overlap.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -177,10 +177,8 @@ fn rows(held: &[(TokenHash, u64, Owner<'_>)]) -> Vec<Vec<String>> {
 /// Replaces each, and goes on where one can't be.
 async fn replace(cluster: &Cluster, leaked: Vec<Leaked>, arguments: &Arguments) -> anyhow::Result<Exit> {
     let (replaceable, stuck): (Vec<_>, Vec<_>) = leaked.into_iter().partition(|leaked| change::obstacle(&leaked.token).is_none());
-    stuck
-        .iter()
-        .filter_map(|leaked| change::obstacle(&leaked.token))
-        .for_each(output::tell);
+    let obstacles: BTreeSet<String> = stuck.iter().filter_map(|leaked| change::obstacle(&leaked.token)).collect();
+    obstacles.iter().for_each(output::tell);
     let mut exit = if stuck.is_empty() { Exit::Done } else { Exit::LeftToDo };
     if replaceable.is_empty() {
         return Ok(exit);

@@ -151,8 +151,7 @@ fn so_far(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> Vec<Stri
 }
 
 fn turned(condition: &Condition) -> String {
-    let is = if condition.status == "True" { "is" } else { "is not" };
-    format!("{is} {} since ({})", condition.type_, condition.reason)
+    format!("{} became {} ({})", condition.type_, condition.status, condition.reason)
 }
 
 fn next(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> Vec<String> {
@@ -271,7 +270,7 @@ So far:
   2029-12-01T00:00:00Z (31d ago)  declared
   2029-12-31T00:00:00Z (24h ago)  token 3f0c9a1b72-3 issued
   2029-12-31T00:00:00Z (24h ago)  rotated the last of 2 times (Interval)
-  2030-01-01T00:00:00Z (0s ago)  is Ready since (Ready)
+  2030-01-01T00:00:00Z (0s ago)  Ready became True (Ready)
 Next:
   2030-01-01T01:00:00Z (in 60m)  the replaced token 3f0c9a1b72-2 ends; it works until then
   2030-01-10T00:00:00Z (in 9d)  is rotated, at the latest
