@@ -8,11 +8,14 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{cluster::Cluster, output, story};
-use crate::api::{
-    ApiToken,
-    api_token::{DesiredState, ObservedState},
-    conditions::{self, ConditionType},
-    names,
+use crate::{
+    api::{
+        ApiToken,
+        api_token::{DesiredState, ObservedState},
+        conditions::{self, ConditionType},
+        names,
+    },
+    lifecycle::rotation::tells_leak,
 };
 
 /// The name under which the plugin writes.
@@ -83,7 +86,11 @@ pub async fn request_rotation(
         match patch(cluster, &token, dry_run, rotation(&token, &request, overlap)).await {
             Err(error) if super::cluster::is_conflict(&error) => {
                 let api = cluster.namespaced(&token.namespace().unwrap_or_default());
-                token = cluster.call(api.get(&token.name_any())).await?;
+                let now: ApiToken = cluster.call(api.get(&token.name_any())).await?;
+                if now.uid() != token.uid() {
+                    return Err(error);
+                }
+                token = now;
             }
             patched => return Ok((patched?, request)),
         }
@@ -123,7 +130,7 @@ fn rotation(token: &ApiToken, request: &str, overlap: Option<&str>) -> Value {
 /// Whether the annotations tell of a leak.
 pub fn is_leak(token: &ApiToken) -> bool {
     let overlap = token.annotations().get(names::ROTATE_OVERLAP_ANNOTATION);
-    overlap.is_some_and(|overlap| matches!(overlap.as_str(), "0" | "0s" | "0m" | "0h"))
+    overlap.is_some_and(|overlap| tells_leak(overlap))
 }
 
 /// Why a rotation would not be done now, and what to do. Pure.
@@ -155,7 +162,8 @@ pub fn obstacle(token: &ApiToken) -> Option<String> {
     Some(format!("ApiToken {}/{name} {why}", token.namespace().unwrap_or_default()))
 }
 
-fn is_paused(token: &ApiToken) -> bool {
+/// Whether the operator is told to leave it alone.
+pub fn is_paused(token: &ApiToken) -> bool {
     token.annotations().get(names::PAUSED_ANNOTATION).map(String::as_str) == Some("true")
 }
 

@@ -46,20 +46,20 @@ pub struct Failure {
 impl Failure {
     /// The command line is wrong.
     pub fn usage(message: impl Into<String>) -> anyhow::Error {
-        Self::new(Exit::Usage, message)
+        Self::with(Exit::Usage, message)
     }
 
     /// There is no such thing.
     pub fn not_found(message: impl Into<String>) -> anyhow::Error {
-        Self::new(Exit::NotFound, message)
+        Self::with(Exit::NotFound, message)
     }
 
     /// Not done in the time that was waited.
     pub fn waited(message: impl Into<String>) -> anyhow::Error {
-        Self::new(Exit::WaitedInVain, message)
+        Self::with(Exit::WaitedInVain, message)
     }
 
-    fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    fn with(exit: Exit, message: impl Into<String>) -> anyhow::Error {
         let message = message.into();
         anyhow::Error::new(Self { exit, message })
     }

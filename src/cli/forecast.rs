@@ -6,7 +6,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::spans::{dated, length};
+use super::{
+    change,
+    spans::{dated, length},
+};
 use crate::{
     api::{
         ApiToken, ApiTokenSpec,
@@ -41,7 +44,7 @@ pub fn forecast(before: Option<&ApiToken>, after: &ApiToken, issuer: SeenIssuer,
     let fate = fate(&observed, destination, known);
     let refusal = checks::first(&observed).filter(|_| known && matches!(destination, Destination::Live(_)));
     let mut lines = vec![changed(before, after)];
-    if is_paused(after) {
+    if change::is_paused(after) {
         lines.push(format!("nothing is done while the annotation {} stands", names::PAUSED_ANNOTATION));
     }
     lines.push(fate.told(&observed));
@@ -221,14 +224,6 @@ fn unknown(observed: &Observed, fate: &Fate, known: bool) -> Vec<String> {
         lines.push("not known: whether the Secret still holds the value; a lost value is replaced".to_owned());
     }
     lines
-}
-
-fn is_paused(token: &ApiToken) -> bool {
-    let annotations = token.metadata.annotations.as_ref();
-    annotations
-        .and_then(|annotations| annotations.get(names::PAUSED_ANNOTATION))
-        .map(String::as_str)
-        == Some("true")
 }
 
 /// What the operator would see at first. Of the flags that it runs with nothing is known, and nothing here depends on them.

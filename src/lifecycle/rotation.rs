@@ -149,7 +149,12 @@ fn leak_ends_overlap(observed: &Observed) -> bool {
 
 fn without_overlap(observed: &Observed) -> bool {
     let overlap = observed.annotation(names::ROTATE_OVERLAP_ANNOTATION);
-    overlap.is_some_and(|overlap| matches!(overlap, "0" | "0s" | "0m" | "0h"))
+    overlap.is_some_and(tells_leak)
+}
+
+/// Whether that text in the annotation for an overlap tells of a leak.
+pub fn tells_leak(overlap: &str) -> bool {
+    matches!(overlap, "0" | "0s" | "0m" | "0h")
 }
 
 /// How long the token that is replaced now works on.
