@@ -41,7 +41,7 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 
 use self::{cluster::Connection, exit::Exit};
-use crate::api::api_token::DesiredState;
+use crate::{api::api_token::DesiredState, lifecycle::schedule};
 
 /// Tokens of apitoken-operator: see them, rotate them, end them, and find out whose one is.
 #[derive(Parser)]
@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Exit {
 }
 
 async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Result<Exit> {
-    let now = Timestamp::now();
+    let now = schedule::to_second(Timestamp::now());
     match command {
         Command::List(arguments) => list::run(&connection.cluster().await?, arguments, now).await,
         Command::Describe(arguments) => describe::run(&connection.cluster().await?, arguments, now).await,
