@@ -242,7 +242,7 @@ fn failed(subject: &str, error: &anyhow::Error, before: Exit) -> Exit {
 
 /// Waits until the value is dead, then takes the annotation away that would cut short the next overlap.
 async fn finish(cluster: &Cluster, leaked: &Leaked, request: &str, arguments: &Arguments) -> anyhow::Result<()> {
-    let is_dead = |token: &ApiToken, _| rotate::is_answered(token, request) && owners::is_gone(token, &leaked.hash);
+    let is_dead = |token: &ApiToken| rotate::is_answered(token, request) && owners::is_gone(token, &leaked.hash);
     let done = wait::until(cluster, &leaked.token, arguments.timeout, is_dead).await?;
     if change::is_leak(&done) && change::drop_overlap(cluster, &done, request).await.is_err() {
         output::tell(format!(

@@ -1,5 +1,7 @@
 //! `rotate`: asks for a new value now.
 
+use anyhow::bail;
+
 use super::{
     change::{self, DryRun},
     cluster::Cluster,
@@ -8,7 +10,6 @@ use super::{
     wait::{self, Waiting},
 };
 use crate::api::{ApiToken, Duration, names};
-use anyhow::bail;
 
 /// Arguments of `rotate`.
 #[derive(clap::Args)]
@@ -53,7 +54,7 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments) -> anyhow::Result<Exi
         arguments.dry_run.done(&asked, "rotation requested")?;
         return Ok(Exit::Done);
     }
-    let done = wait::until(cluster, &asked, arguments.waiting.timeout, |token, _| is_answered(token, &request)).await?;
+    let done = wait::until(cluster, &asked, arguments.waiting.timeout, |token| is_answered(token, &request)).await?;
     arguments.dry_run.done(&done, "rotated")?;
     Ok(Exit::Done)
 }

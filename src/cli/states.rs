@@ -89,7 +89,7 @@ async fn write(cluster: &Cluster, token: &ApiToken, arguments: &Arguments, state
     };
     if arguments.waiting.wait && !arguments.dry_run.is_set() {
         let generation = written.metadata.generation;
-        wait::until(cluster, &written, arguments.waiting.timeout, |token, _| {
+        wait::until(cluster, &written, arguments.waiting.timeout, |token| {
             is_in(token, state, generation)
         })
         .await?;
@@ -106,7 +106,8 @@ fn is_in(token: &ApiToken, state: DesiredState, generation: Option<i64>) -> bool
         DesiredState::Revoked => ObservedState::Revoked,
     };
     token.status.as_ref().is_some_and(|status| {
-        let ready = conditions::is_true(&status.conditions, ConditionType::Ready);
-        status.observed_generation >= generation && status.state == Some(wanted) && ready
+        // One that is ended is ended, whatever else of it is not as declared.
+        let serves = state != DesiredState::Active || conditions::is_true(&status.conditions, ConditionType::Ready);
+        status.observed_generation >= generation && status.state == Some(wanted) && serves
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep};
 
@@ -38,7 +38,7 @@ pub async fn until(
     cluster: &Cluster,
     token: &ApiToken,
     timeout: SignedDuration,
-    is_so: impl Fn(&ApiToken, Timestamp) -> bool,
+    is_so: impl Fn(&ApiToken) -> bool,
 ) -> anyhow::Result<ApiToken> {
     let api: Api<ApiToken> = cluster.namespaced(&token.namespace().unwrap_or_default());
     let name = token.name_any();
@@ -57,7 +57,7 @@ pub async fn until(
         if seen.uid() != token.uid() {
             bail!("ApiToken {name} was deleted and made again meanwhile");
         }
-        if is_so(&seen, Timestamp::now()) {
+        if is_so(&seen) {
             return Ok(seen);
         }
         let status = seen.status.clone().unwrap_or_default();

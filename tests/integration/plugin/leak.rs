@@ -142,7 +142,9 @@ async fn where_a_leak_is_not_ended_it_is_told_how_to_stop_it() {
     let token = team.token("ci").await;
     let overlap = token.annotations().get(names::ROTATE_OVERLAP_ANNOTATION);
     assert_eq!(overlap.map(String::as_str), Some("0s"), "it is still asked for");
-    team.change("ci", json!({ "spec": { "secret": { "template": null } } })).await;
+    plugin.run(&["suspend", "ci", "--wait"]).await.ended(0);
+    team.change("ci", json!({ "spec": { "state": "Active", "secret": { "template": null } } }))
+        .await;
     assert_eq!(status(&team.rotated("ci", 1).await).previous, []);
     operator.stop().await;
 }
