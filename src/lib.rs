@@ -27,8 +27,10 @@
 //! - [`controller`]: gathers what is to be decided on and executes what was decided.
 //! - [`verifier`]: answers whether a presented token of the built-in issuer works. A program of its own, which never reads a Secret.
 //! - [`operations`]: settings, logs, metrics, probes.
+//! - [`cli`]: the kubectl plugin. It reads and changes ApiTokens as their owner may, and asks the operator for all the rest.
 
 pub mod api;
+pub mod cli;
 pub mod controller;
 pub mod issuers;
 pub mod lifecycle;

@@ -15,7 +15,8 @@ pub const DEFAULT_ISSUER_ANNOTATION: &str = "apitoken.dev/is-default-issuer";
 
 /// Annotation on an ApiToken: any new value asks for a rotation now.
 pub const ROTATE_REQUESTED_AT_ANNOTATION: &str = "apitoken.dev/rotate-requested-at";
-/// Annotation on an ApiToken, beside the request: `0s` ends the replaced token and all previous ones at once (a leak).
+/// Annotation on an ApiToken, beside the request: `0s` ends the replaced token and all previous ones at once (a leak); another duration
+/// is the overlap of the rotation that the request asks for.
 pub const ROTATE_OVERLAP_ANNOTATION: &str = "apitoken.dev/rotate-overlap";
 /// Annotation on an ApiToken: `"true"` stops everything but deletion.
 pub const PAUSED_ANNOTATION: &str = "apitoken.dev/paused";

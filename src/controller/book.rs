@@ -35,11 +35,10 @@ pub struct Book {
 impl Book {
     /// The one of that issuer; `uid` is empty where it is not known any more.
     pub fn of(id: &IssuerId, uid: &str, context: &Context) -> Self {
-        let whole = format!("{:?}/{}/{}/{uid}", id.reference.kind, id.namespace, id.reference.name);
         Self {
             api: Api::namespaced(context.client.clone(), &context.settings.namespace),
             id: id.clone(),
-            key: token_value::hash(whole.as_bytes()).chars().take(16).collect(),
+            key: key(id, uid),
         }
     }
 
@@ -136,6 +135,12 @@ impl Book {
             .and_then(|number| number.parse().ok())
             .unwrap_or_default()
     }
+}
+
+/// The value of the label on the ConfigMaps of that issuer; `uid` is empty where it is not known any more.
+pub fn key(id: &IssuerId, uid: &str) -> String {
+    let whole = format!("{:?}/{}/{}/{uid}", id.reference.kind, id.namespace, id.reference.name);
+    token_value::hash(whole.as_bytes()).chars().take(16).collect()
 }
 
 /// The ids that stand in the ConfigMaps of all issuers.

@@ -7,7 +7,7 @@
 //! [`issuers`] run one pass for each, in the order that [`worker`] gives them: gather, decide, execute, one
 //! status write. A replica that stands by keeps its watches and works on nothing.
 
-mod book;
+pub(crate) mod book;
 mod by_uid;
 pub mod calls;
 mod claims;

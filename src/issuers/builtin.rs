@@ -12,6 +12,11 @@ use crate::token_value::TokenValue;
 /// What values begin with where the issuer's `prefix` is not set.
 pub const DEFAULT_PREFIX: &str = "apt";
 
+/// How many characters stand behind the `_` of a value.
+pub const BODY_LENGTH: usize = RANDOM_LENGTH + CHECKSUM_LENGTH;
+/// How many characters stand before it, at most.
+pub const LONGEST_PREFIX: usize = 16;
+
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const RANDOM_LENGTH: usize = 43;
 const CHECKSUM_LENGTH: usize = 6;
@@ -39,10 +44,13 @@ pub fn generate<R: TryCryptoRng>(rng: &mut R, prefix: &str) -> Result<TokenValue
 
 /// Whether `value` has the format of the built-in issuer, under whatever prefix.
 pub fn is_well_formed(value: &str) -> bool {
-    let Some((prefix, body)) = value.rsplit_once('_') else {
-        return false;
-    };
-    if prefix.is_empty() || body.len() != RANDOM_LENGTH + CHECKSUM_LENGTH || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    let parts = value.rsplit_once('_');
+    parts.is_some_and(|(prefix, body)| !prefix.is_empty() && is_body(body))
+}
+
+/// Whether this is what stands behind the `_` of a value: random characters, and a checksum that fits them.
+pub fn is_body(body: &str) -> bool {
+    if body.len() != BODY_LENGTH || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return false;
     }
     let (random, sum) = body.split_at(RANDOM_LENGTH);

@@ -29,7 +29,7 @@ pub mod observed;
 pub mod plan;
 mod remote;
 mod replacement;
-mod rotation;
+pub mod rotation;
 pub mod schedule;
 pub mod secret;
 mod status;
@@ -76,7 +76,7 @@ pub fn decide(observed: &Observed) -> Plan {
 }
 
 /// Where the token is to be brought, by its spec, its record and the time.
-fn destination(observed: &Observed) -> Destination {
+pub fn destination(observed: &Observed) -> Destination {
     let spec = &observed.token.spec;
     let was_revoked = observed.status().and_then(|status| status.state) == Some(ObservedState::Revoked);
     if was_revoked || spec.state == DesiredState::Revoked {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{has_expired, observed::Observed, remote, schedule};
 use crate::api::{
-    ApiTokenSpec,
+    ApiTokenSpec, Duration,
     api_token::{DesiredState, PreviousToken, Rotation, TokenStatus},
     bounds, names,
 };
@@ -149,7 +149,12 @@ fn leak_ends_overlap(observed: &Observed) -> bool {
 
 fn without_overlap(observed: &Observed) -> bool {
     let overlap = observed.annotation(names::ROTATE_OVERLAP_ANNOTATION);
-    overlap.is_some_and(|overlap| matches!(overlap, "0" | "0s" | "0m" | "0h"))
+    overlap.is_some_and(tells_leak)
+}
+
+/// Whether that text in the annotation for an overlap tells of a leak.
+pub fn tells_leak(overlap: &str) -> bool {
+    matches!(overlap, "0" | "0s" | "0m" | "0h")
 }
 
 /// How long the token that is replaced now works on.
@@ -159,7 +164,21 @@ pub fn overlap(observed: &Observed) -> SignedDuration {
     }
     let rotation = observed.token.spec.rotation.as_ref();
     let declared = rotation.and_then(|rotation| rotation.overlap.as_ref());
-    declared.map_or(SignedDuration::ZERO, |overlap| overlap.as_signed())
+    let declared = declared.map_or(SignedDuration::ZERO, |overlap| overlap.as_signed());
+    requested_overlap(observed).unwrap_or(declared)
+}
+
+/// The overlap that the request for this rotation asks for; one that can't be read asks for nothing. None at all is a leak.
+fn requested_overlap(observed: &Observed) -> Option<SignedDuration> {
+    let answers_request = match observed.pending() {
+        Some(pending) => pending.request.is_some() && pending.request == request(observed),
+        None => new_request(observed).is_some(),
+    };
+    if !answers_request || without_overlap(observed) {
+        return None;
+    }
+    let overlap = observed.annotation(names::ROTATE_OVERLAP_ANNOTATION)?;
+    Some(Duration::try_from(overlap.to_owned()).ok()?.as_signed())
 }
 
 /// The replaced token as it is recorded: until when it works on, and never beyond its own end.

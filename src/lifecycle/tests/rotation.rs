@@ -1,7 +1,7 @@
 //! When a token is replaced, why, and how long the replaced one works on.
 
 use super::*;
-use crate::api::api_token::Rotation;
+use crate::{api::api_token::Rotation, lifecycle::schedule};
 
 type Change = Box<dyn Fn(&mut Observed)>;
 
@@ -271,6 +271,37 @@ fn a_leak_that_is_told_later_ends_the_overlap_of_its_own_rotation_only() {
     rotate(&mut observed);
     assert_eq!(observed.recorded().last_rotation_reason.as_deref(), Some("Interval"));
     assert_eq!(previous(&observed).len(), 1, "the next one has its overlap");
+}
+
+#[test]
+fn a_request_may_bring_an_overlap_of_its_own() {
+    for (declared, asked, minutes) in [
+        ("1h", Some("6h"), 360),
+        ("6h", Some("1h"), 60),
+        ("1h", Some("soon"), 60),
+        ("1h", None, 60),
+    ] {
+        let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, declared));
+        later(&mut observed, 60);
+        ask(&mut observed, "1", asked);
+        rotate(&mut observed);
+        let ends = schedule::later(observed.now, SignedDuration::from_mins(minutes));
+        assert_eq!(
+            previous(&observed),
+            [("0123456789-1".to_owned(), ends)],
+            "{declared}, asked for {asked:?}"
+        );
+
+        later(&mut observed, 9 * 3600);
+        rotate(&mut observed);
+        let (_, ends) = previous(&observed).pop().unwrap();
+        let overlap = ends.duration_since(observed.now);
+        assert_eq!(
+            overlap,
+            hours(declared).unwrap().as_signed(),
+            "a planned one has the declared overlap"
+        );
+    }
 }
 
 #[test]

@@ -164,11 +164,14 @@ impl ControlPlane {
 
     /// Runs kubectl as admin, which may fail.
     pub fn try_kubectl(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(&self.kubectl)
-            .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .output()
-            .unwrap()
+        self.kubectl_command().args(arguments).output().unwrap()
+    }
+
+    /// kubectl as admin.
+    pub fn kubectl_command(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
     }
 
     /// A client of the admin. Each test has its own: a client ends with the runtime that made it.

@@ -17,7 +17,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{eventually, in_time};
+use super::{control_plane, eventually, in_time};
 
 /// One namespace as its team sees it.
 #[derive(Clone)]
@@ -54,6 +54,26 @@ impl Team {
         let object = json!({ "apiVersion": "apitoken.dev/v1alpha1", "kind": "ApiToken", "metadata": metadata, "spec": spec });
         let token: ApiToken = serde_json::from_value(object).unwrap();
         self.api().create(&PostParams::default(), &token).await.unwrap()
+    }
+
+    /// Gives a user of that name the rights of the ClusterRole `view` in the namespace, the chart's among them.
+    pub async fn viewer(&self, user: &str) {
+        let plane = control_plane::shared();
+        let namespace = format!("--namespace={}", self.namespace);
+        plane.kubectl(&[
+            "create",
+            "rolebinding",
+            user,
+            "--clusterrole=view",
+            &format!("--user={user}"),
+            &namespace,
+        ]);
+        let (list, user) = (["auth", "can-i", "list", "apitokens.apitoken.dev"], format!("--as={user}"));
+        eventually("the rights are there", || async {
+            let answer = plane.try_kubectl(&[&list[..], &[&user, &namespace]].concat());
+            answer.status.success().then_some(())
+        })
+        .await;
     }
 
     /// Creates a TokenIssuer.

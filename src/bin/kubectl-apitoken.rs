@@ -1,0 +1,7 @@
+//! The kubectl plugin `kubectl apitoken`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    apitoken_operator::cli::main()
+}
