@@ -35,7 +35,10 @@ mod writes;
 
 use std::{fmt, sync::Arc};
 
-use futures::future::{BoxFuture, join_all, select_all};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all, select_all},
+};
 use kube::{Api, Client, api::ListParams};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -95,6 +98,10 @@ pub struct Handles {
 }
 
 impl Program for Handles {
+    fn stuck(&self) -> Option<&'static str> {
+        self.metrics.stuck()
+    }
+
     fn not_ready(&self) -> Option<&'static str> {
         (!*self.ready.borrow()).then_some("the watches have not listed yet")
     }
@@ -111,9 +118,9 @@ impl Program for Handles {
 pub async fn run(foundations: Foundations, settings: Settings, handles: Handles, shutdown: CancellationToken) -> Result<(), RunError> {
     let Foundations { client, clock, issuers } = foundations;
     check_kinds(&client, &settings).await?;
-    let watches = watches::open(&client, &Scope::of(&settings.watch_namespaces), &settings.namespace);
+    let mut watches = watches::open(&client, &Scope::of(&settings.watch_namespaces), &settings.namespace);
     let stores = watches.stores.clone();
-    handles.metrics.count_tokens_in(stores.clone());
+    handles.metrics.count_tokens_in(stores.clone(), clock.clone());
     let context = Arc::new(Context {
         credentials: Credentials::new(client.clone(), watches.credentials),
         connections: Connections::default(),
@@ -127,10 +134,12 @@ pub async fn run(foundations: Foundations, settings: Settings, handles: Handles,
         issuers,
         settings,
     });
+    watches.running.push(book::count(context.clone()).boxed());
     let work = async {
         listed(&stores).await;
         default_issuer::ensure(&context).await.map_err(RunError::DefaultIssuer)?;
         handles.ready.send_replace(true);
+        handles.metrics.progress.begins();
         info!("all watches have listed, work begins");
         let controllers = controllers(watches.cluster_issuers, watches.scopes, &context, &shutdown);
         join_all(controllers).await;

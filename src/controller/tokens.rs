@@ -75,6 +75,7 @@ pub fn names_in<K: kube::Resource<DynamicType = ()> + 'static>(mut queue: Queue<
 
 async fn reconcile(object: Arc<Guarded<ApiToken>>, context: Arc<ScopedContext>) -> Result<Action, PassError> {
     let started = Instant::now();
+    let _running = context.shared.metrics.pass_begins();
     let result = pass(&object, &context).await;
     let outcome = match &result {
         Ok(_) => Outcome::Success,
@@ -153,6 +154,7 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
         } else {
             info!(namespace, name, reason = notice.reason, "{}", notice.message);
         }
+        context.shared.metrics.event(notice.reason);
         context.shared.events.publish(&observed.token, notice).await;
     }
     Ok(match rest.look_again_at {

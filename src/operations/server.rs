@@ -17,6 +17,9 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// What is shown of a program.
 pub trait Program: Send + Sync + 'static {
+    /// Why it hangs, so that a restart helps; nothing where it does not, whatever else is wrong.
+    fn stuck(&self) -> Option<&'static str>;
+
     /// Why it is not ready; nothing where it is.
     fn not_ready(&self) -> Option<&'static str>;
 
@@ -49,7 +52,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// Where the socket fails.
 pub async fn serve(listener: TcpListener, program: Arc<dyn Program>, shutdown: CancellationToken) -> std::io::Result<()> {
     let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(program);
@@ -58,8 +61,16 @@ pub async fn serve(listener: TcpListener, program: Arc<dyn Program>, shutdown: C
         .await
 }
 
+async fn livez(State(program): State<Arc<dyn Program>>) -> impl IntoResponse {
+    probe(program.stuck())
+}
+
 async fn readyz(State(program): State<Arc<dyn Program>>) -> impl IntoResponse {
-    match program.not_ready() {
+    probe(program.not_ready())
+}
+
+fn probe(problem: Option<&str>) -> impl IntoResponse {
+    match problem {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
