@@ -138,7 +138,7 @@ pub struct LogArguments {
     /// How log lines look.
     #[arg(long, env = "APITOKEN_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// How much is logged.
+    /// How much is logged; PUT /log-level on the admin address changes it later.
     #[arg(long, env = "APITOKEN_LOG_LEVEL", value_enum, default_value = "info")]
     pub log_level: LogLevel,
 }

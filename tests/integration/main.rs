@@ -20,6 +20,7 @@ mod generated;
 mod issue;
 mod issuers;
 mod moving;
+mod observability;
 mod program;
 mod remote;
 mod remote_adoption;
