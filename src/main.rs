@@ -14,6 +14,7 @@ use apitoken_operator::{
         metrics::Metrics,
         server::{self, Shown},
         telemetry::{self, LevelSwitch},
+        traces::Traces,
     },
     verifier::{self, tls::Certificate},
 };
@@ -59,8 +60,8 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Controller(arguments) => block_on(arguments.log, |level| control(*arguments, level)),
-        Command::Verifier(arguments) => block_on(arguments.log, |level| verify(*arguments, level)),
+        Command::Controller(arguments) => block_on(arguments.log.clone(), |level| control(*arguments, level)),
+        Command::Verifier(arguments) => block_on(arguments.log.clone(), |level| verify(*arguments, level)),
         Command::Crds => {
             print!("{}", crds::yaml()?);
             Ok(())
@@ -76,7 +77,8 @@ fn block_on<F>(log: LogArguments, program: impl FnOnce(LevelSwitch) -> F) -> any
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let level = telemetry::init(log.log_format, log.log_level);
+    let traces = log.otlp_endpoint.as_ref().map(Traces::to).transpose()?;
+    let level = telemetry::init(log.log_format, log.log_level, traces.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -84,6 +86,7 @@ where
     let result = runtime.block_on(program(level));
     // What did not end by now is cut off: every step is safe to be cut at.
     runtime.shutdown_background();
+    traces.inspect(Traces::end);
     result
 }
 

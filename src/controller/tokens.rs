@@ -13,7 +13,7 @@ use kube::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
     calls::CallError, context::ScopedContext, execute::execute, gather::gather, recent::key, stores::Guarded, watches::Queue, writes,
@@ -22,7 +22,7 @@ use crate::{
     api::{ApiToken, ApiTokenStatus},
     issuers::IssuedToken,
     lifecycle::{self, Observed, Plan, Rest, schedule},
-    operations::metrics::Outcome,
+    operations::{metrics::Outcome, traces},
 };
 
 /// More steps than any pass needs: a pass that takes as many does not get anywhere.
@@ -76,7 +76,8 @@ pub fn names_in<K: kube::Resource<DynamicType = ()> + 'static>(mut queue: Queue<
 async fn reconcile(object: Arc<Guarded<ApiToken>>, context: Arc<ScopedContext>) -> Result<Action, PassError> {
     let started = Instant::now();
     let _running = context.shared.metrics.pass_begins();
-    let result = pass(&object, &context).await;
+    let span = info_span!(target: traces::TARGET, "reconcile", namespace = object.namespace(), name = object.name_any());
+    let result = pass(&object, &context).instrument(span).await;
     let outcome = match &result {
         Ok(_) => Outcome::Success,
         Err(PassError::Conflict) => Outcome::Conflict,

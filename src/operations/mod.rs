@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod progress;
 pub mod server;
 pub mod telemetry;
+pub mod traces;

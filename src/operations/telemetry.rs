@@ -4,6 +4,8 @@ use clap::ValueEnum;
 use tracing::info;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
+use super::traces::Traces;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -44,8 +46,8 @@ impl LevelSwitch {
 }
 
 /// Begins to log to standard error, our own lines only: what matters of the libraries' errors stands
-/// in ours, and the libraries' lines may hold what was sent.
-pub fn init(format: LogFormat, level: LogLevel) -> LevelSwitch {
+/// in ours, and the libraries' lines may hold what was sent. Traces go where they are sent, if anywhere.
+pub fn init(format: LogFormat, level: LogLevel, traces: Option<&Traces>) -> LevelSwitch {
     let (filter, handle) = reload::Layer::new(filter(level));
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => fmt::layer()
@@ -60,7 +62,9 @@ pub fn init(format: LogFormat, level: LogLevel) -> LevelSwitch {
             .with_filter(filter)
             .boxed(),
     };
-    tracing_subscriber::registry().with(lines).init();
+    let mut layers = vec![lines];
+    layers.extend(traces.map(|traces| traces.layer().boxed()));
+    tracing_subscriber::registry().with(layers).init();
     LevelSwitch { filter: handle }
 }
 

@@ -28,7 +28,7 @@ use self::{error::HttpError, gate::Gate, resolver::PublicOnly};
 use super::{Access, DEFAULT_TIMEOUT, IssuerError, Reach, Seconds};
 use crate::{api::IssuerSpec, token_value::TokenValue};
 
-pub use self::{answer::Answer, body::LONGEST_BODY, call::Call, error::Effect, gate::Rate};
+pub use self::{answer::Answer, body::LONGEST_BODY, call::Call, error::Effect, gate::Rate, tls::system as system_tls};
 
 /// A connection is made within this time, and within half of the time for the whole call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
