@@ -86,7 +86,8 @@ fn each_alert_is_tested_to_fire_and_says_what_to_do() {
 /// An issuer at a fake vendor, with the credential in that Secret.
 fn vendor_spec(vendor: &Fake<Wavefront>, secret: &str) -> Value {
     let reference = json!({ "name": secret, "key": "token" });
-    json!({ "wavefront": { "url": vendor.url(), "serviceAccount": wavefront::ACCOUNT, "credentialsRef": reference } })
+    json!({ "wavefront": { "url": vendor.url(), "serviceAccount": wavefront::ACCOUNT, "credentialsRef": reference },
+        "rateLimit": { "requests": 2, "per": "1s" } })
 }
 
 fn vendor() -> Value {
@@ -205,6 +206,7 @@ async fn a_real_prometheus_takes_each_query_and_each_panel_shows_something() {
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
+    assert!(scene.has_data("apitoken_vendor_rate_limit_wait_seconds_total > 0").await);
     let broken = scene.prometheus.query("apitoken_issuers{ready=\"false\"}").await;
     assert_eq!(broken.len(), 1, "{broken:?}");
     assert_eq!(broken[0]["metric"]["issuer"], "TokenIssuer", "no tenant is named");
@@ -224,7 +226,8 @@ const PICTURES: [(&str, &str); 3] = [
 async fn draw(prometheus: &Prometheus) {
     for (title, file) in PICTURES {
         let (_, queries) = panels().into_iter().find(|(panel, _)| panel == title).unwrap();
-        let series = prometheus.history(&queries[0], 60).await;
+        let mut series = prometheus.history(&queries[0], 60).await;
+        series.retain(|series| picture::points(series).iter().any(|(_, value)| *value != 0.0));
         let path = source().join(format!("docs/images/{file}.svg"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, picture::svg(title, &series)).unwrap();

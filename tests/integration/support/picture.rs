@@ -11,7 +11,7 @@ const MARGIN: f64 = 40.0;
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// The points of one series: seconds and values.
-fn points(series: &Value) -> Vec<(f64, f64)> {
+pub fn points(series: &Value) -> Vec<(f64, f64)> {
     let values = series["values"].as_array().unwrap();
     let point = |pair: &Value| Some((pair[0].as_f64()?, pair[1].as_str()?.parse().ok()?));
     let points = values.iter().filter_map(point);
