@@ -25,7 +25,7 @@ demo-down: ## End the demo and remove what it made
 .PHONY: test
 test: check ## Run all checks and tests
 	hack/controlplane/controlplane build
-	for tool in caddy envoy nginx; do hack/tools $$tool || exit; done
+	for tool in caddy envoy nginx prometheus; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
 	cargo test --locked
 
@@ -57,6 +57,10 @@ build: needs ## Build the operator
 .PHONY: generate
 generate: needs ## Write what is made from the code: crds/, the chart's copies of them, its table of values, references in docs/
 	APITOKEN_GENERATE=1 cargo test --locked --test integration generated::
+
+.PHONY: pictures
+pictures: needs ## Draw the pictures of docs/metrics.md from what a real Prometheus sees of the programs
+	APITOKEN_GENERATE=1 cargo test --locked --test integration observability::a_real
 
 # What all the rest stands on, asked for before anything is built.
 .PHONY: needs

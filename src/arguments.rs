@@ -9,6 +9,7 @@ use apitoken_operator::{
     verifier::{self, tls},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+use url::Url;
 
 /// A Kubernetes operator for API tokens.
 #[derive(Parser)]
@@ -83,7 +84,7 @@ pub struct ControllerArguments {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "APITOKEN_ADMIN_ADDRESS", default_value = "127.0.0.1:8080")]
     pub admin_address: SocketAddr,
-    /// Logs.
+    /// Logs and traces.
     #[command(flatten)]
     pub log: LogArguments,
 }
@@ -124,7 +125,7 @@ pub struct VerifierArguments {
     /// The only namespace to work in, with rights in it alone: tokens of ClusterTokenIssuers are not accepted.
     #[arg(long, env = "APITOKEN_SINGLE_NAMESPACE", conflicts_with = "watch_namespace", value_parser = NonEmptyStringValueParser::new())]
     pub single_namespace: Option<String>,
-    /// Logs.
+    /// Logs and traces.
     #[command(flatten)]
     pub log: LogArguments,
 }
@@ -147,15 +148,18 @@ pub enum LastUse {
     Off,
 }
 
-/// Flags of every command that runs for long.
-#[derive(Args, Clone, Copy)]
+/// Flags of every command that runs for long: what it tells.
+#[derive(Args, Clone)]
 pub struct LogArguments {
     /// How log lines look.
     #[arg(long, env = "APITOKEN_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// How much is logged.
+    /// How much is logged; PUT /log-level on the admin address changes it later.
     #[arg(long, env = "APITOKEN_LOG_LEVEL", value_enum, default_value = "info")]
     pub log_level: LogLevel,
+    /// Where traces are sent as OTLP over HTTP, such as http://collector:4318; the path /v1/traces is added. Default: nowhere.
+    #[arg(long, env = "APITOKEN_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
+    pub otlp_endpoint: Option<Url>,
 }
 
 impl ControllerArguments {
@@ -216,6 +220,11 @@ fn instance() -> String {
     std::env::var("POD_NAME")
         .or_else(|_| hostname())
         .unwrap_or_else(|_| "apitoken-operator".to_owned())
+}
+
+fn otlp_endpoint(text: &str) -> Result<Url, String> {
+    let address = Url::parse(text).ok().filter(|address| matches!(address.scheme(), "http" | "https"));
+    address.ok_or_else(|| "use an address with http or https".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -12,8 +12,9 @@ use apitoken_operator::{
     operations::{
         connection,
         metrics::Metrics,
-        server::{self, Program},
-        telemetry,
+        server::{self, Shown},
+        telemetry::{self, LevelSwitch},
+        traces::Traces,
     },
     verifier::{self, tls::Certificate},
 };
@@ -63,8 +64,8 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Controller(arguments) => block_on(arguments.log, control(*arguments)),
-        Command::Verifier(arguments) => block_on(arguments.log, verify(*arguments)),
+        Command::Controller(arguments) => block_on(arguments.log.clone(), |level| control(*arguments, level)),
+        Command::Verifier(arguments) => block_on(arguments.log.clone(), |level| verify(*arguments, level)),
         Command::Crds => {
             print!("{}", crds::yaml()?);
             Ok(())
@@ -76,26 +77,35 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn block_on(log: LogArguments, program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    telemetry::init(log.log_format, log.log_level);
+fn block_on<F>(log: LogArguments, program: impl FnOnce(LevelSwitch) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let traces = log.otlp_endpoint.as_ref().map(Traces::to).transpose()?;
+    let level = telemetry::init(log.log_format, log.log_level, traces.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| anyhow!("could not start: {error}"))?;
-    let result = runtime.block_on(program);
+    let result = runtime.block_on(program(level));
     // What did not end by now is cut off: every step is safe to be cut at.
     runtime.shutdown_background();
+    traces.inspect(Traces::end);
     result
 }
 
-async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
+async fn control(arguments: ControllerArguments, level: LevelSwitch) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let drained = end_on_signal(shutdown.clone())?;
     let handles = Handles {
         ready: watch::Sender::new(false),
         metrics: Arc::new(Metrics::default()),
     };
-    show(arguments.admin_address, Arc::new(handles.clone()), shutdown.clone()).await?;
+    let shown = Shown {
+        program: Arc::new(handles.clone()),
+        level,
+    };
+    show(arguments.admin_address, shown, shutdown.clone()).await?;
 
     let client = connection::connect().await?;
     info!(
@@ -116,7 +126,7 @@ async fn control(arguments: ControllerArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn verify(arguments: VerifierArguments) -> anyhow::Result<()> {
+async fn verify(arguments: VerifierArguments, level: LevelSwitch) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let drained = end_on_signal(shutdown.clone())?;
     let settings = arguments.settings();
@@ -131,7 +141,11 @@ async fn verify(arguments: VerifierArguments) -> anyhow::Result<()> {
         certificate,
     };
     let verifier = verifier::verifier(&settings, Arc::new(SystemClock));
-    show(arguments.admin_address, verifier.clone(), shutdown.clone()).await?;
+    let shown = Shown {
+        program: verifier.clone(),
+        level,
+    };
+    show(arguments.admin_address, shown, shutdown.clone()).await?;
 
     let client = connection::connect().await?;
     info!(version = env!("CARGO_PKG_VERSION"), "verifier starts");
@@ -144,10 +158,10 @@ async fn verify(arguments: VerifierArguments) -> anyhow::Result<()> {
 }
 
 /// Serves probes and metrics from now on, before anything else can go wrong.
-async fn show(address: SocketAddr, program: Arc<dyn Program>, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn show(address: SocketAddr, shown: Shown, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listener = server::bind(address).await?;
     info!(address = %listener.local_addr()?, "serving probes and metrics");
-    tokio::spawn(server::serve(listener, program, shutdown));
+    tokio::spawn(server::serve(listener, shown, shutdown));
     Ok(())
 }
 

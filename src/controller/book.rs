@@ -1,7 +1,10 @@
 //! The part of an issuer's ledger that finds no room in its status, or whose issuer is gone: ConfigMaps in
 //! the operator's namespace. No id is dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::FutureExt;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -9,6 +12,8 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Preconditions},
 };
+use tokio::time::sleep;
+use tracing::debug;
 
 use super::{
     calls::{CallError, call, each_in_pages, post_params},
@@ -151,6 +156,21 @@ pub async fn all_ids(context: &Context) -> Result<Vec<String>, CallError> {
     let api = Api::namespaced(context.client.clone(), &context.settings.namespace);
     let maps = maps_with(&api, names::LEDGER_LABEL).await?;
     Ok(entries(&maps).map(|orphan| orphan.id).collect())
+}
+
+/// Counts the entries of all issuers for the metrics, now and at each poll. Never ends.
+pub async fn count(context: Arc<Context>) {
+    let api = Api::namespaced(context.client.clone(), &context.settings.namespace);
+    loop {
+        match maps_with(&api, names::LEDGER_LABEL).await {
+            Ok(maps) => {
+                let reasons: Vec<String> = entries(&maps).map(|orphan| orphan.reason).collect();
+                context.metrics.counts.books_hold(reasons.iter().map(String::as_str));
+            }
+            Err(error) => debug!(%error, "the ledgers' ConfigMaps were not counted; they are at the next poll"),
+        }
+        sleep(context.settings.poll_interval.unsigned_abs()).await;
+    }
 }
 
 /// One that can't be read stays where it is.

@@ -83,6 +83,7 @@ impl Connections {
             spec,
             credential: found.value,
             reach: reach(id, context),
+            waited: context.metrics.rate_limit_waits(counted::vendor(spec.issuer_type())),
         };
         let issuer = context.issuers.open(access)?.ok_or_else(not_reached)?;
         let counted = Arc::new(Counted {

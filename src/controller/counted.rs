@@ -1,13 +1,14 @@
-//! An issuer whose calls are counted and timed. One operation counts once, however many pages it reads.
+//! An issuer whose calls are counted, timed and traced. One operation counts once, however many pages it reads.
 
 use std::{sync::Arc, time::Instant};
 
 use futures::{FutureExt, future::BoxFuture};
+use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
     api::issuer::IssuerType,
     issuers::{Capabilities, IssuedToken, Issuer, IssuerError, ListedToken, TokenRequest, Verb},
-    operations::metrics::Metrics,
+    operations::{metrics::Metrics, traces},
 };
 
 /// Counts what it lets through.
@@ -37,13 +38,16 @@ impl Counted {
         operation: &'static str,
         call: BoxFuture<'a, Result<T, IssuerError>>,
     ) -> BoxFuture<'a, Result<T, IssuerError>> {
+        let span = info_span!(target: traces::TARGET, "vendor_call", vendor = self.vendor, operation, result = Empty);
         async move {
             let began = Instant::now();
             let outcome = call.await;
             let result = outcome.as_ref().err().map_or("success", result);
+            Span::current().record("result", result);
             self.metrics.vendor_request(self.vendor, operation, result, began.elapsed());
             outcome
         }
+        .instrument(span)
         .boxed()
     }
 }

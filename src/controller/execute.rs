@@ -1,5 +1,7 @@
 //! Takes the steps that were decided, and shows what each of them led to.
 
+use std::time::Instant;
+
 use kube::ResourceExt;
 use rand::rngs::SysRng;
 use tracing::{debug, warn};
@@ -31,14 +33,14 @@ impl<E: Into<Failure>> From<E> for Stopped {
 /// # Errors
 /// Where the pass must begin again with a fresh look.
 pub async fn execute(step: Step, observed: &mut Observed, context: &ScopedContext) -> Result<(), PassError> {
-    let name = step.name();
+    let (name, began) = (step.name(), Instant::now());
     let result = take(step, observed, context).await;
     let outcome = match &result {
         Ok(()) => Outcome::Success,
         Err(Stopped::Pass(PassError::Conflict)) => Outcome::Conflict,
         Err(_) => Outcome::Failure,
     };
-    context.shared.metrics.operation(name, outcome);
+    context.shared.metrics.operation(name, outcome, began.elapsed());
     let token = &observed.token.metadata;
     match result {
         Ok(()) => debug!(namespace = token.namespace, name = token.name, step = name, "step taken"),

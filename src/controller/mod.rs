@@ -108,6 +108,10 @@ pub struct Handles {
 }
 
 impl Program for Handles {
+    fn stuck(&self) -> Option<&'static str> {
+        self.metrics.stuck()
+    }
+
     fn not_ready(&self) -> Option<&'static str> {
         (!*self.ready.borrow()).then_some("the watches have not listed yet")
     }
@@ -126,7 +130,7 @@ pub async fn run(foundations: Foundations, settings: Settings, handles: Handles,
     check_kinds(&client, &settings).await?;
     let watches = watches::open(&client, &settings);
     let stores = watches.stores.clone();
-    handles.metrics.count_tokens_in(stores.clone());
+    handles.metrics.count_tokens_in(stores.clone(), clock.clone());
     let election = settings
         .leader_elect
         .then(|| Election::new(&client, &settings.namespace, &settings.instance));
@@ -188,16 +192,23 @@ async fn work(leadership: Leadership, queues: Queues, mut context: Context, shut
     context.started_at = schedule::to_second(context.clock.now());
     let context = Arc::new(context);
     default_issuer::ensure(&context).await.map_err(RunError::DefaultIssuer)?;
+    context.metrics.progress.begins();
     info!("all watches have listed, work begins");
     let term = Term {
         leadership,
         shutdown: shutdown.clone(),
     };
-    tokio::join!(
-        issuers::run(queues.cluster_issuers, context.clone(), term.clone()).boxed(),
-        issuers::run(queues.issuers, context.clone(), term.clone()).boxed(),
-        tokens::run(queues.tokens, context.clone(), term).boxed(),
-    );
+    let passes = async {
+        tokio::join!(
+            issuers::run(queues.cluster_issuers, context.clone(), term.clone()).boxed(),
+            issuers::run(queues.issuers, context.clone(), term.clone()).boxed(),
+            tokens::run(queues.tokens, context.clone(), term).boxed(),
+        );
+    };
+    tokio::select! {
+        () = passes => {}
+        () = book::count(context.clone()) => {}
+    }
     Ok(())
 }
 

@@ -20,7 +20,6 @@ use super::{
     by_uid::ByUid,
     claims::{Claims, claimant},
     first_come::FirstCome,
-    issuers::Issuer,
     recent::{Key, Recent},
     retries::Retries,
 };
@@ -284,12 +283,6 @@ impl Stores {
         holdings
     }
 
-    /// How many tokens stand in the ledgers of the issuers' status.
-    pub fn orphans(&self) -> usize {
-        let namespaced = self.scopes.iter().map(|stores| orphans_of(&stores.issuers));
-        orphans_of(&self.cluster_issuers) + namespaced.sum::<usize>()
-    }
-
     /// Every issuer, the Secret with its credential, and whether it has our finalizer. `own_namespace` is the operator's.
     fn issuers(&self, own_namespace: &str) -> Vec<(IssuerId, Option<Key>, bool)> {
         let cluster = self.cluster_issuers.state().into_iter().filter_map(|issuer| {
@@ -383,12 +376,6 @@ fn hashes(token: &ApiToken) -> impl Iterator<Item = &str> {
         .into_iter()
         .flat_map(|status| status.previous.iter().filter_map(|token| token.hash.as_deref()));
     current.into_iter().chain(pending).chain(previous)
-}
-
-fn orphans_of<K: Issuer>(issuers: &Store<Guarded<K>>) -> usize {
-    let issuers = issuers.state();
-    let statuses = issuers.iter().filter_map(|issuer| issuer.0.as_ref().ok()?.status());
-    statuses.map(|status| status.orphans.len()).sum()
 }
 
 /// Which issuer an object of that kind is.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
     calls::CallError,
@@ -21,7 +21,7 @@ use crate::{
     api::{ApiToken, ApiTokenStatus},
     issuers::IssuedToken,
     lifecycle::{self, Observed, Plan, Rest, schedule},
-    operations::metrics::Outcome,
+    operations::{metrics::Outcome, traces},
 };
 
 /// More steps than any pass needs: a pass that takes as many does not get anywhere.
@@ -80,7 +80,9 @@ pub async fn run(queue: Queue<ApiToken>, context: Arc<Context>, term: Term) {
 async fn reconcile(key: &Key, context: &ScopedContext) -> Again {
     let object = context.stores.tokens.get(&ObjectRef::new(&key.1).within(&key.0))?;
     let started = Instant::now();
-    let result = pass(&object, context).await;
+    let _running = context.shared.metrics.pass_begins();
+    let span = info_span!(target: traces::TARGET, "reconcile", namespace = object.namespace(), name = object.name_any());
+    let result = pass(&object, context).instrument(span).await;
     let outcome = match &result {
         Ok(_) => Outcome::Success,
         Err(PassError::Conflict) => Outcome::Conflict,
@@ -161,6 +163,7 @@ async fn finish(observed: &Observed, rest: Rest, context: &ScopedContext) -> Res
         } else {
             info!(namespace, name, reason = notice.reason, "{}", notice.message);
         }
+        context.shared.metrics.event(notice.reason);
         context.shared.events.publish(&observed.token, notice).await;
     }
     Ok(rest.look_again_at.map(|at| until(at, context)))

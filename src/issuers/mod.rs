@@ -12,10 +12,11 @@ pub mod prefactor;
 pub mod softwareone;
 pub mod wavefront;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use prometheus_client::metrics::counter::Counter;
 
 use self::{mailtrap::Mailtrap, prefactor::Prefactor, softwareone::Softwareone, wavefront::Wavefront};
 use crate::{
@@ -240,6 +241,9 @@ pub enum Verb {
     Delete,
 }
 
+/// Counts seconds.
+pub type Seconds = Counter<f64, AtomicU64>;
+
 /// With what an issuer is reached.
 pub struct Access<'a> {
     /// Its spec.
@@ -248,6 +252,8 @@ pub struct Access<'a> {
     pub credential: TokenValue,
     /// Which addresses it may have.
     pub reach: Reach,
+    /// Where it is counted how long its calls are held back for its rate limit.
+    pub waited: Seconds,
 }
 
 /// Which addresses an issuer may have.

@@ -148,7 +148,8 @@ pub enum OrphanReason {
 }
 
 impl OrphanReason {
-    const ALL: [Self; 4] = [Self::Retained, Self::NotRevoked, Self::Ambiguous, Self::Found];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Retained, Self::NotRevoked, Self::Ambiguous, Self::Found];
 
     /// The reason with that word.
     pub fn named(word: &str) -> Option<Self> {

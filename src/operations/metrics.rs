@@ -1,33 +1,82 @@
 //! What is counted, by the conventions of Prometheus.
 //!
-//! No label holds a tenant's name: cluster issuers stand by name, namespaced ones together. Tokens
-//! are counted when somebody asks, from what the watches hold, so that nothing stale remains.
+//! No label holds a tenant's name. What the watches hold is counted when somebody asks: see [`super::counts`].
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    encoding::{EncodeLabelSet, text::encode},
     metrics::{
-        MetricType,
         counter::Counter,
         family::Family,
-        gauge::{ConstGauge, Gauge},
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
     registry::Registry,
 };
 
-use crate::{
-    api::{ApiToken, IssuerKind, IssuerRef, api_token::ObservedState},
-    controller::stores::Stores,
+use super::{
+    counts,
+    descriptions::{BUILD, Description, PREFIX},
+    progress::Progress,
 };
+use crate::{
+    controller::{clock::Clock, stores::Stores},
+    issuers::Seconds,
+};
+
+const OPERATIONS: Description = Description::counter(
+    "operations",
+    &["operation", "result"],
+    "Steps taken for ApiTokens, by step and result",
+);
+const OPERATION_DURATION: Description =
+    Description::histogram("operation_duration_seconds", &["operation"], "How long a step took, by step");
+const EVENTS: Description = Description::counter(
+    "events",
+    &["reason"],
+    "What was told of ApiTokens, by the reason of the Event: Issued, Rotated, Revoked and so on",
+);
+const RECONCILIATIONS: Description = Description::counter("reconciliations", &["result"], "Passes over ApiTokens, by result");
+const RECONCILIATION_DURATION: Description =
+    Description::histogram("reconciliation_duration_seconds", &[], "How long a pass over an ApiToken took");
+const LEADER: Description = Description::gauge("leader", &[], "1 where this replica works, 0 where it stands by");
+const RUNNING: Description = Description::gauge("reconciliations_running", &[], "Passes over ApiTokens that run now");
+const VENDOR_REQUESTS: Description = Description::counter(
+    "vendor_requests",
+    &["vendor", "operation", "result"],
+    "What was asked of vendors, by vendor, operation and result; one that reads several pages counts once",
+);
+const VENDOR_DURATION: Description = Description::histogram(
+    "vendor_request_duration_seconds",
+    &["vendor", "operation"],
+    "How long vendors took, waits for a rate limit included",
+);
+const RATE_LIMIT_WAITS: Description = Description::counter(
+    "vendor_rate_limit_wait_seconds",
+    &["vendor"],
+    "How long calls were held back to keep an issuer's rateLimit, in all",
+);
+
+/// What the controller counts as it happens.
+const HAPPENING: [Description; 10] = [
+    OPERATIONS,
+    OPERATION_DURATION,
+    EVENTS,
+    RECONCILIATIONS,
+    RECONCILIATION_DURATION,
+    LEADER,
+    RUNNING,
+    VENDOR_REQUESTS,
+    VENDOR_DURATION,
+    RATE_LIMIT_WAITS,
+];
+
+/// All that the controller counts.
+pub fn descriptions() -> Vec<Description> {
+    [&HAPPENING[..], &counts::ALL, &[BUILD]].concat()
+}
 
 /// How something went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,71 +119,93 @@ struct VendorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitLabels {
+    vendor: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
-    stores: Arc<OnceLock<Arc<Stores>>>,
+    /// What the watches hold.
+    pub counts: counts::Counter,
+    /// Whether work goes on.
+    pub progress: Progress,
     operations: Family<OperationLabels, Counter>,
+    operation_durations: Histograms<StepLabels>,
+    events: Family<EventLabels, Counter>,
     reconciliations: Family<ResultLabels, Counter>,
     durations: Histogram,
     leader: Gauge,
+    running: Gauge,
     vendor_requests: Family<RequestLabels, Counter>,
-    vendor_durations: Family<VendorLabels, Histogram, fn() -> Histogram>,
+    vendor_durations: Histograms<VendorLabels>,
+    rate_limit_waits: Family<WaitLabels, Seconds>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let stores = Arc::new(OnceLock::new());
-        let operations = Family::default();
-        let reconciliations = Family::default();
-        let durations = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let leader = Gauge::default();
-        let vendor_requests = Family::default();
-        let vendor_durations: Family<VendorLabels, Histogram, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 13)));
-        let mut registry = Registry::with_prefix("apitoken");
-        registry.register("operations", "Steps taken for ApiTokens, by step and result", operations.clone());
-        registry.register("reconciliations", "Passes over ApiTokens, by result", reconciliations.clone());
-        registry.register(
-            "reconciliation_duration_seconds",
-            "How long a pass over an ApiToken took",
-            durations.clone(),
-        );
-        registry.register(
-            "vendor_requests",
-            "What was asked of vendors, by vendor, operation and result; one that reads several pages counts once",
-            vendor_requests.clone(),
-        );
-        registry.register(
-            "vendor_request_duration_seconds",
-            "How long vendors took, waits for a rate limit included",
-            vendor_durations.clone(),
-        );
-        registry.register("leader", "1 where this replica works, 0 where it stands by", leader.clone());
-        registry.register("build", "1, with the version of the program", build_info());
-        registry.register_collector(Box::new(Counts { stores: stores.clone() }));
-        Self {
-            registry,
-            stores,
-            operations,
-            reconciliations,
-            durations,
-            leader,
-            vendor_requests,
-            vendor_durations,
-        }
+        let metrics = Self {
+            registry: Registry::with_prefix(PREFIX),
+            counts: counts::Counter::default(),
+            progress: Progress::default(),
+            operations: Family::default(),
+            operation_durations: Family::new_with_constructor(calls),
+            events: Family::default(),
+            reconciliations: Family::default(),
+            durations: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            leader: Gauge::default(),
+            running: Gauge::default(),
+            vendor_requests: Family::default(),
+            vendor_durations: Family::new_with_constructor(calls),
+            rate_limit_waits: Family::default(),
+        };
+        metrics.registered()
     }
 }
 
+/// From a hundredth of a second to 40.
+fn calls() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 13))
+}
+
 impl Metrics {
-    /// From now on tokens are counted in these stores.
-    pub fn count_tokens_in(&self, stores: Arc<Stores>) {
-        // A second controller in one program does not exist; the first one's stores stay.
-        let _ = self.stores.set(stores);
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        OPERATIONS.register(registry, self.operations.clone());
+        OPERATION_DURATION.register(registry, self.operation_durations.clone());
+        EVENTS.register(registry, self.events.clone());
+        RECONCILIATIONS.register(registry, self.reconciliations.clone());
+        RECONCILIATION_DURATION.register(registry, self.durations.clone());
+        LEADER.register(registry, self.leader.clone());
+        RUNNING.register(registry, self.running.clone());
+        VENDOR_REQUESTS.register(registry, self.vendor_requests.clone());
+        VENDOR_DURATION.register(registry, self.vendor_durations.clone());
+        RATE_LIMIT_WAITS.register(registry, self.rate_limit_waits.clone());
+        BUILD.register(registry, build_info());
+        registry.register_collector(Box::new(self.counts.clone()));
+        self
+    }
+
+    /// From now on tokens and issuers are counted in these stores.
+    pub fn count_tokens_in(&self, stores: Arc<Stores>, clock: Arc<dyn Clock>) {
+        self.counts.counts_in(stores, clock);
     }
 
     /// This replica works from now on, or does not.
@@ -143,25 +214,54 @@ impl Metrics {
     }
 
     /// A step was taken.
-    pub fn operation(&self, operation: &'static str, outcome: Outcome) {
+    pub fn operation(&self, operation: &'static str, outcome: Outcome, took: Duration) {
+        self.progress.moved();
         let result = outcome.as_str();
         self.operations.get_or_create(&OperationLabels { operation, result }).inc();
+        self.operation_durations
+            .get_or_create(&StepLabels { operation })
+            .observe(took.as_secs_f64());
+    }
+
+    /// An Event was published, or tried to be.
+    pub fn event(&self, reason: &'static str) {
+        self.events.get_or_create(&EventLabels { reason }).inc();
+    }
+
+    /// A pass begins, and runs until what is given goes.
+    pub fn pass_begins(&self) -> Running<'_> {
+        self.progress.moved();
+        self.running.inc();
+        Running { metrics: self }
     }
 
     /// A pass ended.
     pub fn reconciliation(&self, outcome: Outcome, took: Duration) {
+        self.progress.moved();
         self.reconciliations.get_or_create(&ResultLabels { result: outcome.as_str() }).inc();
         self.durations.observe(took.as_secs_f64());
     }
 
     /// A vendor was asked for something.
     pub fn vendor_request(&self, vendor: &'static str, operation: &'static str, result: &'static str, took: Duration) {
+        self.progress.moved();
         self.vendor_requests
             .get_or_create(&RequestLabels { vendor, operation, result })
             .inc();
         self.vendor_durations
             .get_or_create(&VendorLabels { vendor, operation })
             .observe(took.as_secs_f64());
+    }
+
+    /// Where it is counted how long the calls to a vendor are held back.
+    pub fn rate_limit_waits(&self, vendor: &'static str) -> Seconds {
+        self.rate_limit_waits.get_or_create_owned(&WaitLabels { vendor })
+    }
+
+    /// Why the program is to be started again; nothing where work goes on, or none waits.
+    pub fn stuck(&self) -> Option<&'static str> {
+        let waits = self.running.get() > 0 || self.counts.work_waits();
+        self.progress.stuck(waits)
     }
 
     /// All of it in the OpenMetrics text format.
@@ -175,70 +275,50 @@ impl Metrics {
     }
 }
 
+/// A pass that runs. It counts until it is dropped, however the pass ends.
+pub struct Running<'a> {
+    metrics: &'a Metrics,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.metrics.running.dec();
+    }
+}
+
 /// The version of the program, for the metric `build_info`.
 pub fn build_info() -> Info<[(&'static str, &'static str); 1]> {
     Info::new([("version", env!("CARGO_PKG_VERSION"))])
 }
 
-/// Counts tokens by state and issuer, and orphans, when somebody asks.
-struct Counts {
-    stores: Arc<OnceLock<Arc<Stores>>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::descriptions::{described, shown};
 
-impl fmt::Debug for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Counts")
-    }
-}
-
-impl Collector for Counts {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut family = encoder.encode_descriptor("tokens", "ApiTokens, by state and issuer", None, MetricType::Gauge)?;
-        for ((state, issuer), count) in self.counts() {
-            let labels = [("state", state), ("issuer", issuer.as_str())];
-            let metric = family.encode_family(&labels)?;
-            ConstGauge::new(count).encode(metric)?;
-        }
-        let help = "Tokens at vendors that no ApiToken accounts for, as the issuers' status tells";
-        let orphans = encoder.encode_descriptor("orphans", help, None, MetricType::Gauge)?;
-        ConstGauge::new(self.orphans()).encode(orphans)
-    }
-}
-
-impl Counts {
-    fn orphans(&self) -> i64 {
-        let orphans = self.stores.get().map_or(0, |stores| stores.orphans());
-        i64::try_from(orphans).unwrap_or(i64::MAX)
+    #[test]
+    fn each_metric_is_what_its_description_says() {
+        let metrics = Metrics::default();
+        let took = Duration::from_secs(1);
+        metrics.operation("issue", Outcome::Success, took);
+        metrics.event("Issued");
+        metrics.reconciliation(Outcome::Success, took);
+        metrics.vendor_request("mailtrap", "list", "success", took);
+        metrics.rate_limit_waits("mailtrap").inc_by(1.0);
+        let expected = described(&[&HAPPENING[..], &[BUILD]].concat());
+        let store = described(&counts::ALL);
+        let mut shown = shown(&metrics.encode().unwrap());
+        shown.retain(|metric| !store.iter().any(|counted| counted.0 == metric.0));
+        assert_eq!(shown, expected);
     }
 
-    fn counts(&self) -> BTreeMap<(&'static str, String), i64> {
-        let mut counts = BTreeMap::new();
-        let scopes = self.stores.get().map(|stores| stores.scopes.as_slice()).unwrap_or_default();
-        for token in scopes.iter().flat_map(|scope| scope.tokens.state()) {
-            if let Ok(token) = &token.0 {
-                *counts.entry(labels(token)).or_default() += 1;
-            }
-        }
-        counts
+    #[test]
+    fn a_pass_counts_as_running_until_it_is_dropped() {
+        let metrics = Metrics::default();
+        let running = || metrics.encode().unwrap().contains("apitoken_reconciliations_running 1\n");
+        let pass = metrics.pass_begins();
+        assert!(running());
+        drop(pass);
+        assert!(!running());
     }
-}
-
-fn labels(token: &ApiToken) -> (&'static str, String) {
-    let status = token.status.as_ref();
-    let state = match status.and_then(|status| status.state) {
-        None | Some(ObservedState::Pending) => "Pending",
-        Some(ObservedState::Active) => "Active",
-        Some(ObservedState::Suspended) => "Suspended",
-        Some(ObservedState::Revoked) => "Revoked",
-        Some(ObservedState::Expired) => "Expired",
-    };
-    let issuer = match status.and_then(|status| status.issuer_ref.as_ref()) {
-        None => "none".to_owned(),
-        Some(IssuerRef {
-            kind: IssuerKind::ClusterTokenIssuer,
-            name,
-        }) => format!("ClusterTokenIssuer/{name}"),
-        Some(_) => "TokenIssuer".to_owned(),
-    };
-    (state, issuer)
 }

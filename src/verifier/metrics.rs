@@ -15,7 +15,40 @@ use prometheus_client::{
 };
 
 use super::lookup::decision::Denial;
-use crate::operations::metrics::build_info;
+use crate::operations::{
+    descriptions::{BUILD, Description, PREFIX},
+    metrics::build_info,
+};
+
+const DECISIONS: Description = Description::counter(
+    "verifier_decisions",
+    &["result", "reason"],
+    "Tokens presented, by result and reason",
+);
+const DURATION: Description = Description::histogram(
+    "verifier_request_duration_seconds",
+    &[],
+    "How long the verifier took to decide on a token, without reading and writing the request",
+);
+const REVOCATIONS: Description = Description::histogram(
+    "verifier_revocation_latency_seconds",
+    &[],
+    "From the write that took a token away, which the API server notes to the second, to this replica denying it",
+);
+const TOKENS: Description = Description::gauge("verifier_index_tokens", &[], "ApiTokens in the index");
+const AGE: Description = Description::gauge(
+    "verifier_index_age_seconds",
+    &[],
+    "How long ago the API server was last heard, by the watch that was heard longest ago; -1 before the first list",
+);
+const LAST_USE: Description = Description::counter(
+    "verifier_last_use_writes",
+    &["result"],
+    "Writes of when a token was last used, by result",
+);
+
+/// All that the verifier counts.
+pub const DESCRIPTIONS: [Description; 7] = [DECISIONS, DURATION, REVOCATIONS, TOKENS, AGE, LAST_USE, BUILD];
 
 /// The word for a token that works.
 const ACCEPTED: &str = "accepted";
@@ -51,31 +84,15 @@ impl Default for Metrics {
         let denied = Denial::ALL.map(|denial| decision("denied", denial.as_str()));
         let durations = Histogram::new(exponential_buckets(0.000_001, 4.0, 12));
         let revocations = Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0]);
-        let (tokens, age, last_use) = (Gauge::default(), Gauge::default(), Family::default());
-        let mut registry = Registry::with_prefix("apitoken");
-        registry.register("verifier_decisions", "Tokens presented, by result and reason", decisions);
-        registry.register(
-            "verifier_request_duration_seconds",
-            "How long the verifier took to decide on a token, without reading and writing the request",
-            durations.clone(),
-        );
-        registry.register(
-            "verifier_revocation_latency_seconds",
-            "From the write that took a token away, which the API server notes to the second, to this replica denying it",
-            revocations.clone(),
-        );
-        registry.register("verifier_index_tokens", "ApiTokens in the index", tokens.clone());
-        registry.register(
-            "verifier_index_age_seconds",
-            "How long ago the API server was last heard, by the watch that was heard longest ago; -1 before the first list",
-            age.clone(),
-        );
-        registry.register(
-            "verifier_last_use_writes",
-            "Writes of when a token was last used, by result",
-            last_use.clone(),
-        );
-        registry.register("build", "1, with the version of the program", build_info());
+        let (tokens, age, last_use) = (Gauge::default(), Gauge::default(), Family::<ResultLabels, Counter>::default());
+        let mut registry = Registry::with_prefix(PREFIX);
+        DECISIONS.register(&mut registry, decisions);
+        DURATION.register(&mut registry, durations.clone());
+        REVOCATIONS.register(&mut registry, revocations.clone());
+        TOKENS.register(&mut registry, tokens.clone());
+        AGE.register(&mut registry, age.clone());
+        LAST_USE.register(&mut registry, last_use.clone());
+        BUILD.register(&mut registry, build_info());
         Self {
             registry,
             accepted,
@@ -119,5 +136,18 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::descriptions::{described, shown};
+
+    #[test]
+    fn each_metric_is_what_its_description_says() {
+        let metrics = Metrics::default();
+        metrics.wrote_use("success");
+        assert_eq!(shown(&metrics.encode(0, None).unwrap()), described(&DESCRIPTIONS));
     }
 }

@@ -24,7 +24,7 @@ mod http;
 mod last_use;
 pub mod listener;
 pub mod lookup;
-mod metrics;
+pub mod metrics;
 mod run;
 pub mod tls;
 
@@ -119,6 +119,11 @@ impl Verifier {
 }
 
 impl Program for Verifier {
+    /// It answers from memory: no restart makes its knowledge younger.
+    fn stuck(&self) -> Option<&'static str> {
+        None
+    }
+
     fn not_ready(&self) -> Option<&'static str> {
         match self.freshness.age() {
             None => Some("the watches have not listed yet"),

@@ -132,6 +132,7 @@ fn reach<V: Vendor>(spec: &IssuerSpec) -> Arc<dyn Issuer> {
         spec,
         credential: TokenValue::new(V::CREDENTIAL),
         reach: Reach::Anywhere,
+        waited: Default::default(),
     };
     KnownIssuers.open(access).unwrap().unwrap()
 }

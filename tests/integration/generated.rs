@@ -3,9 +3,13 @@
 
 use std::{fmt::Write, fs};
 
-use apitoken_operator::api::{
-    conditions::{ConditionType, Reason},
-    crds,
+use apitoken_operator::{
+    api::{
+        conditions::{ConditionType, Reason},
+        crds,
+    },
+    operations::{descriptions::Description, metrics},
+    verifier,
 };
 
 use crate::{support::control_plane::source, values_reference};
@@ -56,4 +60,32 @@ fn the_reference_of_values_is_what_values_yaml_says() {
     let (before, rest) = text.split_once(begin).unwrap();
     let (_, after) = rest.split_once(end).unwrap();
     check(path, &format!("{before}{begin}\n{}\n{end}{after}", values_reference::table()));
+}
+
+#[test]
+fn the_reference_of_metrics_is_what_the_code_says() {
+    let mut text = String::from(
+        "# Metrics\n\nMade from the code by `make generate`. Each program serves them on `/metrics` of its `--admin-address`, in the OpenMetrics text \
+         format. No label holds a tenant's name: cluster issuers stand by name, issuers of namespaces together as `TokenIssuer`.\n\nWhat concerns \
+         objects is counted when somebody asks, so that nothing remains of those that are gone. All replicas of the controller show the same there: \
+         take the `max`, not the `sum`. The chart has [alerts](runbooks.md) and a dashboard of these metrics.\n",
+    );
+    for (title, descriptions) in [
+        ("Controller", metrics::descriptions()),
+        ("Verifier", verifier::metrics::DESCRIPTIONS.to_vec()),
+    ] {
+        write!(text, "\n## {title}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n").unwrap();
+        descriptions.iter().for_each(|description| text.push_str(&row(description)));
+    }
+    text.push_str(
+        "\n## How it looks\n\nSome panels of the dashboard, drawn by `make pictures` from what a real Prometheus saw of the programs in a test.\n\n\
+         ![ApiTokens by state](images/tokens.svg)\n\n![Calls to vendors](images/vendors.svg)\n\n![Tokens presented](images/presented.svg)\n",
+    );
+    check("docs/metrics.md", &text);
+}
+
+fn row(description: &Description) -> String {
+    let labels: Vec<String> = description.labels.iter().map(|label| format!("`{label}`")).collect();
+    let (series, type_, help) = (description.series(), description.type_.as_str(), description.help);
+    format!("| `{series}` | {type_} | {} | {help} |\n", labels.join(", "))
 }

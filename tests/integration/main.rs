@@ -24,6 +24,7 @@ mod issue;
 mod issuers;
 mod leadership;
 mod moving;
+mod observability;
 mod plugin;
 mod program;
 mod remote;

@@ -273,6 +273,7 @@ async fn the_fake_takes_no_more_than_the_vendor_does() {
         spec: &spec,
         credential: credential.clone(),
         reach: Reach::Anywhere,
+        waited: Default::default(),
     };
     let http = Http::new(&Settings::of(&access, bench.fake.url(), CredentialHeader::Bearer)).unwrap();
     let resources = json!([{ "resource_type": "account", "resource_id": 1, "access_level": 10 }]);

@@ -90,8 +90,16 @@ impl<'a> Call<'a> {
 
     async fn send_once(&self, effect: Effect) -> Result<Answer, HttpError> {
         let request = self.request()?;
-        let Http { client, gate, timeout, .. } = self.http;
-        sleep(gate.enter(Instant::now(), *timeout / PATIENCE)?).await;
+        let Http {
+            client,
+            gate,
+            timeout,
+            waited,
+            ..
+        } = self.http;
+        let wait = gate.enter(Instant::now(), *timeout / PATIENCE)?;
+        waited.inc_by(wait.as_secs_f64());
+        sleep(wait).await;
         gate.is_open(Instant::now())?;
         let response = client.execute(request).await.map_err(|error| HttpError::of_request(&error))?;
         let (status, headers) = (response.status(), response.headers());

@@ -25,10 +25,10 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use self::{error::HttpError, gate::Gate, resolver::PublicOnly};
-use super::{Access, DEFAULT_TIMEOUT, IssuerError, Reach};
+use super::{Access, DEFAULT_TIMEOUT, IssuerError, Reach, Seconds};
 use crate::{api::IssuerSpec, token_value::TokenValue};
 
-pub use self::{answer::Answer, body::LONGEST_BODY, call::Call, error::Effect, gate::Rate};
+pub use self::{answer::Answer, body::LONGEST_BODY, call::Call, error::Effect, gate::Rate, tls::system as system_tls};
 
 /// A connection is made within this time, and within half of the time for the whole call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,6 +61,8 @@ pub struct Settings<'a> {
     pub timeout: Duration,
     /// How many calls are sent at most.
     pub rate: Option<Rate>,
+    /// Where it is counted how long calls are held back for that.
+    pub waited: Seconds,
 }
 
 impl<'a> Settings<'a> {
@@ -86,6 +88,7 @@ impl<'a> Settings<'a> {
                 requests: usize::try_from(limit.requests).unwrap_or(1),
                 per: limit.per.as_signed().unsigned_abs(),
             }),
+            waited: access.waited.clone(),
         }
     }
 }
@@ -98,6 +101,7 @@ pub struct Http {
     credential: TokenValue,
     timeout: Duration,
     gate: Gate,
+    waited: Seconds,
 }
 
 impl Http {
@@ -118,6 +122,7 @@ impl Http {
             credential: TokenValue::new(settings.credential.expose().trim()),
             timeout: settings.timeout,
             gate: Gate::new(settings.rate),
+            waited: settings.waited.clone(),
         })
     }
 

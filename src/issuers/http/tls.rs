@@ -22,9 +22,21 @@ static SYSTEM: LazyLock<RootCertStore> = LazyLock::new(|| {
 /// # Errors
 /// Where `ca_bundle` is not a list of certificates in PEM.
 pub fn config(ca_bundle: Option<&str>) -> Result<ClientConfig, HttpError> {
+    with(roots(ca_bundle)?).map_err(|_| HttpError::Client)
+}
+
+/// The same with the system's certificates alone.
+///
+/// # Errors
+/// Where the cryptography does not have what TLS needs.
+pub fn system() -> Result<ClientConfig, rustls::Error> {
+    with(SYSTEM.clone())
+}
+
+fn with(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|_| HttpError::Client)?;
-    Ok(builder.with_root_certificates(roots(ca_bundle)?).with_no_client_auth())
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn roots(ca_bundle: Option<&str>) -> Result<RootCertStore, HttpError> {

@@ -180,7 +180,7 @@ impl Drop for Front {
 }
 
 /// The path of a program that hack/tools fetches.
-fn tool(name: &str) -> PathBuf {
+pub fn tool(name: &str) -> PathBuf {
     let output = Command::new(source().join("hack/tools")).arg(name).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())

@@ -9,6 +9,8 @@ pub mod history;
 pub mod issuer;
 pub mod line;
 pub mod operator;
+pub mod picture;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod remote;

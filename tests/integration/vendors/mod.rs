@@ -100,7 +100,7 @@ async fn a_token_of_each_vendor_lives_from_issue_to_deletion() {
         let made = format!("apitoken_vendor_requests_total{{vendor=\"{vendor}\",operation=\"create\",result=\"success\"}} ");
         assert!(vendors.metrics().contains(&made), "{}", vendors.metrics());
     }
-    assert!(vendors.metrics().contains("apitoken_orphans 0\n"));
+    assert!(vendors.metrics().contains("apitoken_orphans{reason=\"Found\"} 0\n"));
     vendors.stop().await;
 }
 

@@ -170,6 +170,7 @@ pub fn open(spec: Value, credential: &str, timeout: &str) -> Arc<dyn Issuer> {
         spec: &spec,
         credential: TokenValue::new(credential),
         reach: Reach::Anywhere,
+        waited: Default::default(),
     };
     KnownIssuers.open(access).unwrap().unwrap()
 }

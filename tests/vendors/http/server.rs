@@ -126,6 +126,7 @@ pub fn settings(url: &str) -> Settings<'_> {
         ca_bundle: None,
         timeout: Duration::from_secs(20),
         rate: None,
+        waited: Default::default(),
     }
 }
 
