@@ -25,6 +25,7 @@ demo-down: ## End the demo and remove what it made
 .PHONY: test
 test: check ## Run all checks and tests
 	hack/controlplane/controlplane build
+	hack/gitops/build
 	for tool in caddy envoy nginx; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
 	cargo test --locked

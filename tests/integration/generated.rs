@@ -8,6 +8,8 @@ use apitoken_operator::api::{
     crds,
 };
 
+use serde_json::Value;
+
 use crate::support::control_plane::source;
 
 fn check(path: &str, text: &str) {
@@ -46,4 +48,44 @@ fn the_reference_of_conditions_is_what_the_code_says() {
         writeln!(text, "| `{}` | {} | {stalls} |", reason.as_str(), reason.meaning()).unwrap();
     }
     check("docs/conditions.md", &text);
+}
+
+#[test]
+fn the_settings_for_argo_cd_hold_the_scripts() {
+    let script = |name: &str| fs::read_to_string(source().join("hack/argocd").join(name)).unwrap();
+    let health = indented(&script("health.lua"), 4);
+    let mut text = String::from(
+        "# Made from the scripts beside this by `make generate`. Adds health and actions to Argo CD:\n\
+         #   kubectl patch configmap argocd-cm --namespace argocd --patch-file argocd-cm.yaml\ndata:\n",
+    );
+    for kind in ["ApiToken", "TokenIssuer", "ClusterTokenIssuer"] {
+        write!(text, "  resource.customizations.health.apitoken.dev_{kind}: |\n{health}").unwrap();
+    }
+    write!(
+        text,
+        "  resource.customizations.actions.apitoken.dev_ApiToken: |\n    discovery.lua: |\n{}    definitions:\n",
+        indented(&script("actions/discovery.lua"), 6)
+    )
+    .unwrap();
+    for action in ["rotate", "suspend", "activate", "revoke"] {
+        let script = indented(&script(&format!("actions/{action}/action.lua")), 8);
+        write!(text, "    - name: {action}\n      action.lua: |\n{script}").unwrap();
+    }
+    check("hack/argocd/argocd-cm.yaml", &text);
+    let settings: Value = serde_saphyr::from_str(&text).unwrap();
+    let read = &settings["data"]["resource.customizations.health.apitoken.dev_TokenIssuer"];
+    assert_eq!(*read, script("health.lua"));
+}
+
+/// A text as a block of YAML.
+fn indented(text: &str, by: usize) -> String {
+    text.lines()
+        .map(|line| {
+            if line.is_empty() {
+                "\n".to_owned()
+            } else {
+                format!("{:by$}{line}\n", "")
+            }
+        })
+        .collect()
 }

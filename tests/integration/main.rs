@@ -17,6 +17,7 @@ mod crashes;
 mod examples;
 mod expiry;
 mod generated;
+mod gitops;
 mod issue;
 mod issuers;
 mod moving;
