@@ -10,7 +10,7 @@ use apitoken_operator::api::{
 
 use serde_json::Value;
 
-use crate::support::control_plane::source;
+use crate::{reference, support::control_plane::source};
 
 fn check(path: &str, text: &str) {
     let file = source().join(path);
@@ -88,4 +88,9 @@ fn indented(text: &str, by: usize) -> String {
             }
         })
         .collect()
+}
+
+#[test]
+fn the_reference_of_the_api_is_what_the_code_says() {
+    check("docs/api.md", &reference::text(&crds::all()));
 }
