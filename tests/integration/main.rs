@@ -19,6 +19,7 @@ mod examples;
 mod expiry;
 mod generated;
 mod gitops;
+mod image;
 mod issue;
 mod issuers;
 mod moving;
