@@ -13,7 +13,7 @@ import (
 )
 
 // runScript runs a script as Argo CD does: the object is the global `obj`, only the libraries base, package and
-// table are there, with the harmless half of os, and what the script returns goes through JSON.
+// table are there, the harmless half of os by `require`, and what the script returns goes through JSON.
 func runScript(file string, object []byte) (json.RawMessage, error) {
 	script, err := os.ReadFile(file)
 	if err != nil {
@@ -54,7 +54,10 @@ func openLibraries(state *lua.LState) {
 	for _, name := range []string{"date", "time"} {
 		safe[name] = os.RawGetString(name).(*lua.LFunction).GFunction
 	}
-	state.RegisterModule(lua.OsLibName, safe)
+	state.PreloadModule(lua.OsLibName, func(state *lua.LState) int {
+		state.Push(state.SetFuncs(state.NewTable(), safe))
+		return 1
+	})
 }
 
 // patchOf prints the merge patch that Argo CD sends for an action: from the object to what its script returned.
