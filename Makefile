@@ -25,7 +25,8 @@ demo-down: ## End the demo and remove what it made
 .PHONY: test
 test: check ## Run all checks and tests
 	hack/controlplane/controlplane build
-	for tool in caddy envoy nginx prometheus; do hack/tools $$tool || exit; done
+	hack/gitops/build
+	for tool in buildah caddy envoy image-base nginx prometheus; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
 	cargo test --locked
 
@@ -44,6 +45,20 @@ mutants: needs ## Change the lifecycle in hundreds of ways and see that its unit
 	@mkdir -p $(mutants)
 	tool=$$(hack/cargo-tool cargo-mutants 27.1.0) && \
 	PROPTEST_CASES=60 PROPTEST_MAX_SHRINK_ITERS=0 CARGO_TARGET_DIR=$(CURDIR)/$(mutants)/build "$$tool" mutants --file '$(files)' --output $(mutants)
+
+.PHONY: image
+image: needs ## Make the image of the operator in target/image, without a daemon; builds the release profile
+	cargo build --locked --release --bin apitoken-operator
+	hack/image target/release/apitoken-operator target/image
+
+.PHONY: sbom
+sbom: needs ## List what the programs are made of in target/sbom.json (CycloneDX)
+	@mkdir -p target
+	tool=$$(hack/cargo-tool cargo-sbom 0.10.0) && "$$tool" --output-format cyclone_dx_json_1_6 >target/sbom.json
+
+.PHONY: deny
+deny: needs ## Check licences, sources and known vulnerabilities of what is built in; checks=<which> for fewer
+	tool=$$(hack/cargo-tool cargo-deny 0.20.2) && "$$tool" --locked check $(checks)
 
 .PHONY: model
 model: needs ## Check the model of two operators within wider bounds than the tests do; builds the release profile

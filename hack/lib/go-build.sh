@@ -14,8 +14,16 @@ built_programs() {
 
 # Whatever changes the programs is in here, the flags as the text of the functions that hold them.
 build_key() {
-  { cat "$1/go.mod" "$1/go.sum" && declare -f build_programs set_go_environment && uname -sm; } |
+  { cat "$1/go.mod" "$1/go.sum" && own_sources "$1" && declare -f build_programs set_go_environment && uname -sm; } |
     sha256sum | cut -c1-16
+}
+
+# own_sources MODULE prints what a module has beside its list of imports.
+own_sources() {
+  local file
+  for file in "$1"/*.go; do
+    [[ $file == */tools.go ]] || cat "$file"
+  done
 }
 
 build_module() {

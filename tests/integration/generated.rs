@@ -12,7 +12,9 @@ use apitoken_operator::{
     verifier,
 };
 
-use crate::{support::control_plane::source, values_reference};
+use serde_json::Value;
+
+use crate::{reference, support::control_plane::source, values_reference};
 
 fn check(path: &str, text: &str) {
     let file = source().join(path);
@@ -88,4 +90,49 @@ fn row(description: &Description) -> String {
     let labels: Vec<String> = description.labels.iter().map(|label| format!("`{label}`")).collect();
     let (series, type_, help) = (description.series(), description.type_.as_str(), description.help);
     format!("| `{series}` | {type_} | {} | {help} |\n", labels.join(", "))
+}
+
+#[test]
+fn the_settings_for_argo_cd_hold_the_scripts() {
+    let script = |name: &str| fs::read_to_string(source().join("hack/argocd").join(name)).unwrap();
+    let health = indented(&script("health.lua"), 4);
+    let mut text = String::from(
+        "# Made from the scripts beside this by `make generate`. Adds health and actions to Argo CD:\n\
+         #   kubectl patch configmap argocd-cm --namespace argocd --patch-file argocd-cm.yaml\ndata:\n",
+    );
+    for kind in ["ApiToken", "TokenIssuer", "ClusterTokenIssuer"] {
+        write!(text, "  resource.customizations.health.apitoken.dev_{kind}: |\n{health}").unwrap();
+    }
+    write!(
+        text,
+        "  resource.customizations.actions.apitoken.dev_ApiToken: |\n    discovery.lua: |\n{}    definitions:\n",
+        indented(&script("actions/discovery.lua"), 6)
+    )
+    .unwrap();
+    for action in ["rotate", "suspend", "activate", "revoke"] {
+        let script = indented(&script(&format!("actions/{action}/action.lua")), 8);
+        write!(text, "    - name: {action}\n      action.lua: |\n{script}").unwrap();
+    }
+    check("hack/argocd/argocd-cm.yaml", &text);
+    let settings: Value = serde_saphyr::from_str(&text).unwrap();
+    let read = &settings["data"]["resource.customizations.health.apitoken.dev_TokenIssuer"];
+    assert_eq!(*read, script("health.lua"));
+}
+
+/// A text as a block of YAML.
+fn indented(text: &str, by: usize) -> String {
+    text.lines()
+        .map(|line| {
+            if line.is_empty() {
+                "\n".to_owned()
+            } else {
+                format!("{:by$}{line}\n", "")
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn the_reference_of_the_api_is_what_the_code_says() {
+    check("docs/api.md", &reference::text(&crds::all()));
 }

@@ -87,15 +87,16 @@ impl ControlPlane {
 
     /// Ends and starts the API server, with all state kept.
     pub fn restart_api_server(&self) {
-        assert!(
-            script()
-                .arg("restart")
-                .arg(&self.dir)
-                .arg("kube-apiserver")
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.restart("kube-apiserver");
+    }
+
+    /// Has the garbage collector learn of new kinds, which it does every 30 s, and at its start.
+    pub fn restart_garbage_collector(&self) {
+        self.restart("kube-controller-manager");
+    }
+
+    fn restart(&self, program: &str) {
+        assert!(script().arg("restart").arg(&self.dir).arg(program).status().unwrap().success());
     }
 
     /// Installs the chart as a user does.
@@ -110,16 +111,7 @@ impl ControlPlane {
         let mut arguments = [&chart[..], &["--namespace", namespace, "--create-namespace"]].concat();
         arguments.extend(values.iter().flat_map(|value| ["--set", value]));
         self.helm(&arguments);
-        // The garbage collector learns of new kinds every 30 s, and at its start.
-        assert!(
-            script()
-                .arg("restart")
-                .arg(&self.dir)
-                .arg("kube-controller-manager")
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.restart_garbage_collector();
     }
 
     /// Runs Helm; its standard output.
@@ -135,16 +127,7 @@ impl ControlPlane {
 
     /// Runs Helm, which may fail.
     pub fn try_helm(&self, arguments: &[&str]) -> std::process::Output {
-        static HELM: OnceLock<PathBuf> = OnceLock::new();
-        let helm = HELM.get_or_init(|| {
-            let built = Command::new(source().join("hack/helm/build"))
-                .stderr(Stdio::inherit())
-                .output()
-                .unwrap();
-            assert!(built.status.success(), "Helm was not built");
-            PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
-        });
-        Command::new(helm)
+        Command::new(helm_program())
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .output()
@@ -172,6 +155,31 @@ impl ControlPlane {
         let mut command = Command::new(&self.kubectl);
         command.env("KUBECONFIG", &self.kubeconfig);
         command
+    }
+
+    /// A shell of the admin at the top of the source tree, with kubectl, Helm and a kubeconfig of its own for that namespace. It
+    /// ends after 5 minutes.
+    pub fn shell(&self, namespace: &str) -> Command {
+        let kubeconfig = self.dir.join(format!("shell-{namespace}.kubeconfig"));
+        std::fs::copy(&self.kubeconfig, &kubeconfig).unwrap();
+        let programs = [self.kubectl.parent().unwrap(), helm_program().parent().unwrap()].map(|dir| dir.to_str().unwrap());
+        let mut shell = Command::new("timeout");
+        shell
+            .args(["300s", "bash"])
+            .current_dir(source())
+            .env("KUBECONFIG", &kubeconfig)
+            .env("PATH", format!("{}:{}", programs.join(":"), std::env::var("PATH").unwrap()));
+        let mut kubectl = Command::new(&self.kubectl);
+        kubectl.args(["config", "set-context", "--current", "--namespace", namespace]);
+        assert!(
+            kubectl
+                .env("KUBECONFIG", &kubeconfig)
+                .stdout(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+        shell
     }
 
     /// A client of the admin. Each test has its own: a client ends with the runtime that made it.
@@ -367,6 +375,18 @@ impl ControlPlane {
             .await
             .unwrap()
     }
+}
+
+fn helm_program() -> &'static Path {
+    static HELM: OnceLock<PathBuf> = OnceLock::new();
+    HELM.get_or_init(|| {
+        let built = Command::new(source().join("hack/helm/build"))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "Helm was not built");
+        PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
+    })
 }
 
 fn script() -> Command {
