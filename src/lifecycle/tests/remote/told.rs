@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::api_token::AvailableActions,
     issuers::{IssuerError, TokenDetails},
-    lifecycle::status::Draft,
+    lifecycle::{held::record, status::Draft},
 };
 
 const NONE: AvailableActions = AvailableActions {
@@ -76,5 +76,34 @@ fn an_attempt_is_over_once_the_issuer_says_that_it_made_nothing() {
         let mut observed = announced(PLAIN);
         observed.failure = Some(error.into());
         assert_eq!(rest(&observed).status.pending.is_some(), stands);
+    }
+}
+
+#[test]
+fn a_record_says_who_made_the_token_and_for_whom_in_the_issuers_words() {
+    let observed = announced(PLAIN);
+    let mut made = made(&observed, 1, "id-1".into());
+    made.details.account_type = Some("SERVICE_ACCOUNT".into());
+    made.details.created_by = Some("user@example.com".into());
+    let record = record(&observed, &made);
+    assert_eq!(record.account_type.as_deref(), Some("SERVICE_ACCOUNT"));
+    assert_eq!(record.created_by.as_deref(), Some("user@example.com"));
+}
+
+#[test]
+fn a_token_lives_from_its_own_attempt_at_an_issuer_that_others_run() {
+    let later = at(NOW) + SignedDuration::from_secs(30);
+    for (why, capabilities, attempt, issued_at) in [
+        ("the attempt", PLAIN, 1, at(NOW)),
+        ("another attempt", PLAIN, 2, later),
+        ("made here", Capabilities::BUILTIN, 1, later),
+    ] {
+        let mut observed = announced(PLAIN);
+        observed.issuer_mut().capabilities = Some(capabilities);
+        let made = IssuedToken {
+            issued_at: later,
+            ..made(&observed, attempt, "id-1".into())
+        };
+        assert_eq!(record(&observed, &made).issued_at, Some(Time(issued_at)), "{why}");
     }
 }
