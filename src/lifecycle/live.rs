@@ -185,7 +185,7 @@ fn with_secret(observed: &Observed, state: ObservedState, found: &FoundSecret) -
 fn with_value(observed: &Observed, state: ObservedState, found: &FoundSecret, (record, value): &(TokenStatus, TokenValue)) -> Plan {
     let is_current = observed
         .current()
-        .is_some_and(|current| current.id == record.id && current.hash == record.hash);
+        .is_some_and(|current| (&current.id, &current.hash) == (&record.id, &record.hash));
     if is_current && state == ObservedState::Active {
         if observed.is_remote() && remote::is_gone(observed, record.id.as_deref()) {
             return replacement::decide(observed, Some(found), Cause::TokenMissing);

@@ -224,7 +224,7 @@ impl<'a> Account<'a> {
             let Err(panic) = AssertUnwindSafe(self.use_everything(&team)).catch_unwind().await else {
                 return;
             };
-            // It ended before it was ready, and said why.
+            // It ended, and said why.
             let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
             log.clone().write_all(said.as_bytes()).unwrap();
         };
@@ -258,10 +258,16 @@ impl<'a> Account<'a> {
         issuer.number_by(&self.name);
         let client = self.plane.account(OPERATOR_NAMESPACE, &self.name).await;
         let issuers = Arc::new(issuer.by(&Wire::default()));
-        let operator = InProcess::start_at(client, clock.clone(), issuers, &team.namespace).await;
+        let mut operator = InProcess::start_at(client, clock.clone(), issuers, &team.namespace).await;
 
-        tokio::join!(self.rotate_suspend_and_revoke(team), self.retain(team));
-        self.find_orphans(team, &clock, &issuer).await;
+        let everything = async {
+            tokio::join!(self.rotate_suspend_and_revoke(team), self.retain(team));
+            self.find_orphans(team, &clock, &issuer).await;
+        };
+        tokio::select! {
+            () = everything => {}
+            why = operator.ended() => panic!("the operator ended: {why}"),
+        }
         operator
     }
 

@@ -96,6 +96,14 @@ impl InProcess {
         self.metrics.encode().unwrap()
     }
 
+    /// Why it ended by itself, once it has.
+    pub async fn ended(&mut self) -> String {
+        match (&mut self.task).await {
+            Ok(Err(error)) => error.to_string(),
+            otherwise => format!("{otherwise:?}"),
+        }
+    }
+
     /// Ends it as SIGTERM does.
     pub async fn stop(self) {
         self.shutdown.cancel();

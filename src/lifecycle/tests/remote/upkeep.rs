@@ -472,10 +472,23 @@ fn what_was_made_a_moment_ago_is_there_and_is_ended_though_a_list_is_behind() {
 
     let (mut observed, mut tokens) = issued_at(PLAIN);
     observed.now = at(NOW);
-    edit_status(&mut observed, |status| status.previous = vec![replaced("id-0", Time(at(NOW)))]);
+    edit_status(&mut observed, |status| {
+        status.previous = vec![replaced("id-0", Time(at(NOW)))];
+        status.token.as_mut().unwrap().expires_at = Some(far());
+    });
     observed.sees(Vec::new(), observed.now);
     let seen: Vec<&str> = observed.view.iter().flatten().map(|token| token.id.as_str()).collect();
     assert_eq!(seen, ["id-1", "id-0"], "also what it replaced, which may be as young");
+    let hidden = observed.listed("id-1").unwrap();
+    let recorded = observed.current().unwrap();
+    assert_eq!(
+        (&hidden.name, hidden.expires_at),
+        (&recorded.name, Some(far().0)),
+        "as it is recorded"
+    );
+    observed.sees(vec![listed("id-0", "ci")], observed.now);
+    let seen: Vec<&str> = observed.view.iter().flatten().map(|token| token.id.as_str()).collect();
+    assert_eq!(seen, ["id-0", "id-1"], "each once");
     observed.sees(
         vec![ListedToken {
             state: ListedState::Revoked,
