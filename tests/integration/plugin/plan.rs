@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::Plugin;
-use crate::support::Bed;
+use crate::support::{Bed, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_apply_is_foreseen_and_nothing_is_changed() {
@@ -53,8 +53,11 @@ async fn an_apply_is_foreseen_and_nothing_is_changed() {
     }
     assert_eq!(team.token("end").await.resource_version(), before);
 
-    let turned = plugin.fed(&["plan", "-f", "-"], &manifest("turn", "{lifetime: 1s}")).await.ended(0);
-    assert!(turned.contains("the token ends: its time is over"), "{turned}");
+    eventually("the token is old enough to end", || async {
+        let turned = plugin.fed(&["plan", "-f", "-"], &manifest("turn", "{lifetime: 1s}")).await.ended(0);
+        turned.contains("the token ends: its time is over").then_some(())
+    })
+    .await;
     plugin
         .fed(&["plan", "-f", "-"], &manifest("turn", "{lifetime: soon}"))
         .await
