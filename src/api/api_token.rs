@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Duration, bounds,
     issuer::{IssuerRef, SecretKeyRef},
-    rules, schema,
+    names, rules, schema,
 };
 
 /// What the token is to be. All fields are optional: `spec: {}` is a token of the default issuer in a Secret named like the ApiToken.
@@ -123,6 +123,15 @@ pub struct ApiTokenSpec {
     /// The Secret in the ApiToken's namespace that gets the value.
     #[serde(default)]
     pub secret: SecretSpec,
+}
+
+impl ApiToken {
+    /// Whether its annotation says that nothing is to be done but deletion.
+    pub fn is_paused(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        let paused = annotations.and_then(|annotations| annotations.get(names::PAUSED_ANNOTATION));
+        paused.is_some_and(|value| value == "true")
+    }
 }
 
 /// The state that a token is to have.

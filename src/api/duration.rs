@@ -89,21 +89,26 @@ fn text_schema(rule: Rule) -> Schema {
 
 /// The seconds that `text` stands for, or nothing where it is no duration of the API.
 fn parse_seconds(text: &str) -> Option<i64> {
+    let seconds = sum(text, |unit| match unit {
+        b'h' => Some(3600),
+        b'm' => Some(60),
+        b's' => Some(1),
+        _ => None,
+    })?;
+    (text.len() <= 12 && seconds <= MAX_HOURS * 3600).then_some(seconds)
+}
+
+/// The sum of numbers with units, such as `1h30m`, in seconds: at most 6 digits each, at least one number.
+pub fn sum(text: &str, seconds_of: impl Fn(u8) -> Option<i64>) -> Option<i64> {
     let mut seconds = 0;
     let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: i64 = rest.get(..digits).filter(|d| (1..=6).contains(&d.len()))?.parse().ok()?;
-        let unit = match rest.as_bytes().get(digits)? {
-            b'h' => 3600,
-            b'm' => 60,
-            b's' => 1,
-            _ => return None,
-        };
-        seconds += number * unit;
+        seconds += number * seconds_of(*rest.as_bytes().get(digits)?)?;
         rest = rest.get(digits + 1..)?;
     }
-    (!text.is_empty() && text.len() <= 12 && seconds <= MAX_HOURS * 3600).then_some(seconds)
+    (!text.is_empty()).then_some(seconds)
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ pub fn obstacle(token: &ApiToken) -> Option<String> {
         )
     } else if status.state == Some(ObservedState::Expired) && token.spec.lifetime.is_none() {
         "has expired at a fixed end: set a later spec.expiresAt, and a new value is issued".to_owned()
-    } else if conditions::is_true(&status.conditions, ConditionType::Paused) || is_paused(token) {
+    } else if conditions::is_true(&status.conditions, ConditionType::Paused) || token.is_paused() {
         format!(
             "is paused, so the operator does nothing to it: take the annotation {} away, or kubectl apitoken suspend {name}, which \
              verifiers honour all the same; a vendor does not",
@@ -160,11 +160,6 @@ pub fn obstacle(token: &ApiToken) -> Option<String> {
         return None;
     };
     Some(format!("ApiToken {}/{name} {why}", token.namespace().unwrap_or_default()))
-}
-
-/// Whether the operator is told to leave it alone.
-pub fn is_paused(token: &ApiToken) -> bool {
-    token.annotations().get(names::PAUSED_ANNOTATION).map(String::as_str) == Some("true")
 }
 
 #[cfg(test)]

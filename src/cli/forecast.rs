@@ -6,10 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{
-    change,
-    spans::{dated, length},
-};
+use super::spans::{dated, length};
 use crate::{
     api::{
         ApiToken, ApiTokenSpec,
@@ -44,7 +41,7 @@ pub fn forecast(before: Option<&ApiToken>, after: &ApiToken, issuer: SeenIssuer,
     let fate = fate(&observed, destination, known);
     let refusal = checks::first(&observed).filter(|_| known && matches!(destination, Destination::Live(_)));
     let mut lines = vec![changed(before, after)];
-    if change::is_paused(after) {
+    if after.is_paused() {
         lines.push(format!("nothing is done while the annotation {} stands", names::PAUSED_ANNOTATION));
     }
     lines.push(fate.told(&observed));

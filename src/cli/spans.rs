@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api::duration;
+
 /// Reads a span in days, hours, minutes and seconds, such as `7d` or `1h30m`.
 pub fn parse(text: &str) -> Result<SignedDuration, String> {
     seconds(text)
@@ -11,22 +13,14 @@ pub fn parse(text: &str) -> Result<SignedDuration, String> {
 }
 
 fn seconds(text: &str) -> Option<i64> {
-    let mut seconds = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
-        let number: i64 = rest.get(..digits).filter(|digits| (1..=6).contains(&digits.len()))?.parse().ok()?;
-        let unit = match rest.as_bytes().get(digits)? {
-            b'd' => 86_400,
-            b'h' => 3_600,
-            b'm' => 60,
-            b's' => 1,
-            _ => return None,
-        };
-        seconds += number * unit;
-        rest = rest.get(digits + 1..)?;
-    }
-    (!text.is_empty() && text.len() <= 32).then_some(seconds)
+    let short = Some(text).filter(|text| text.len() <= 32)?;
+    duration::sum(short, |unit| match unit {
+        b'd' => Some(86_400),
+        b'h' => Some(3_600),
+        b'm' => Some(60),
+        b's' => Some(1),
+        _ => None,
+    })
 }
 
 /// A length as kubectl shows ages: one unit, and two digits or more of it.

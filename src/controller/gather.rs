@@ -18,7 +18,7 @@ use crate::{
         issuer::SecretKeyRef,
         names,
     },
-    issuers,
+    issuers::{self, Capabilities},
     lifecycle::{Adoptee, Failure, IssuerProblem, IssuerReadiness, Observed, ObservedIssuer, ObservedSecret, schedule, secret},
     token_value::TokenValue,
 };
@@ -61,13 +61,11 @@ pub async fn gather(token: Arc<ApiToken>, context: &ScopedContext) -> Observed {
 
 /// Whose tokens are not to be mistaken for ours: only where names don't tell, or one is to be taken over.
 fn others_ids(token: &ApiToken, issuer: &Result<ObservedIssuer, IssuerProblem>, context: &ScopedContext) -> BTreeSet<String> {
-    let Ok(issuer) = issuer else {
+    let (Ok(issuer), Some(can)) = (issuer, remote(issuer)) else {
         return BTreeSet::new();
     };
-    let remote = issuer.capabilities.filter(|can| !can.local);
     let issued = token.status.as_ref().is_some_and(|status| status.token.is_some());
-    let matters = remote.is_some_and(|can| !can.names || !issued);
-    if !matters {
+    if can.names && issued {
         return BTreeSet::new();
     }
     let stores = &context.shared.stores;
@@ -176,15 +174,15 @@ async fn observe_secret(
     match access.known_version() {
         Some(version) if Some(&version) == recorded.as_ref() => Ok(ObservedSecret::Unchanged),
         // A first token that is made here: if there is a foreign Secret of that name, creating ours will show it.
-        None if !issued && !is_remote(issuer) => Ok(ObservedSecret::Absent),
+        None if !issued && remote(issuer).is_none() => Ok(ObservedSecret::Absent),
         // Before a Secret is taken for lost, or for one whose place is free for what a vendor is to make, the API server itself is asked.
         Some(_) | None => read_secret(token, access, context).await,
     }
 }
 
-fn is_remote(issuer: &Result<ObservedIssuer, IssuerProblem>) -> bool {
-    let capabilities = issuer.as_ref().ok().and_then(|issuer| issuer.capabilities);
-    capabilities.is_some_and(|can| !can.local)
+/// What an issuer can do that others run.
+fn remote(issuer: &Result<ObservedIssuer, IssuerProblem>) -> Option<Capabilities> {
+    issuer.as_ref().ok()?.capabilities.filter(|can| !can.local)
 }
 
 /// Reads the Secret, and whose value it holds where nothing is recorded yet.

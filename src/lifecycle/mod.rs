@@ -52,10 +52,7 @@ pub use status::same_but_for_foreign_changes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use self::{schedule::Destination, status::Draft};
-use crate::api::{
-    api_token::{DesiredState, ObservedState, SuspendPolicy},
-    names,
-};
+use crate::api::api_token::{DesiredState, ObservedState, SuspendPolicy};
 
 /// Decides what happens next. In a namespace that is being deleted nothing can be created, and
 /// everything goes by itself: nothing is done there.
@@ -66,7 +63,7 @@ pub fn decide(observed: &Observed) -> Plan {
     if observed.namespace_ends {
         return Plan::unchanged(observed, None);
     }
-    if is_paused(observed) {
+    if observed.token.is_paused() {
         return paused(observed);
     }
     match destination(observed) {
@@ -107,10 +104,6 @@ fn is_renewed(observed: &Observed) -> bool {
 fn has_expired(observed: &Observed) -> bool {
     let status = observed.token.status.as_ref();
     status.is_some_and(|status| status.state == Some(ObservedState::Expired))
-}
-
-fn is_paused(observed: &Observed) -> bool {
-    observed.annotation(names::PAUSED_ANNOTATION) == Some("true")
 }
 
 /// Nothing is done; Ready keeps what was last observed.

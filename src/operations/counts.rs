@@ -23,7 +23,6 @@ use crate::{
         ApiToken, IssuerKind, IssuerRef, IssuerStatus,
         api_token::{DesiredState, ObservedState},
         conditions::{ConditionType, is_true},
-        names,
     },
     controller::{
         clock::Clock,
@@ -256,22 +255,15 @@ fn reason(word: &str) -> &'static str {
     OrphanReason::named(word).unwrap_or(OrphanReason::Found).as_str()
 }
 
-fn is_paused(token: &ApiToken) -> bool {
-    token
-        .annotations()
-        .get(names::PAUSED_ANNOTATION)
-        .is_some_and(|value| value == "true")
-}
-
 /// Whether the operator has yet to look at the spec. What is paused or on its way out waits for others.
 fn is_unobserved(token: &ApiToken) -> bool {
     let seen = token.status.as_ref().and_then(|status| status.observed_generation);
-    token.metadata.deletion_timestamp.is_none() && !is_paused(token) && seen != token.metadata.generation
+    token.metadata.deletion_timestamp.is_none() && !token.is_paused() && seen != token.metadata.generation
 }
 
 /// When the token is rotated next, unless somebody holds it.
 fn next_rotation(token: &ApiToken) -> Option<Timestamp> {
-    let held = token.metadata.deletion_timestamp.is_some() || is_paused(token) || token.spec.state != DesiredState::Active;
+    let held = token.metadata.deletion_timestamp.is_some() || token.is_paused() || token.spec.state != DesiredState::Active;
     let Time(at) = token.status.as_ref()?.next_rotation_at.as_ref()?;
     (!held).then_some(*at)
 }

@@ -19,15 +19,7 @@ async fn every_example_becomes_ready() {
     for file in &files {
         plane.kubectl(&["apply", "-n", &team.namespace, "-f", file.to_str().unwrap()]);
     }
-    plane.kubectl(&[
-        "wait",
-        "--for=condition=Ready",
-        "apitokens",
-        "--all",
-        "-n",
-        &team.namespace,
-        "--timeout=60s",
-    ]);
+    plane.until_all_ready(&team.namespace, "60s");
     let again = plane.kubectl(&["apply", "-n", &team.namespace, "-f", folder.to_str().unwrap()]);
     assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
     operator.stop().await;

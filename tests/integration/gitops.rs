@@ -200,15 +200,7 @@ async fn applied_again_nothing_differs_and_the_spec_stays_the_appliers() {
     let applied = apply("apply");
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     let namespace = team.namespace.as_str();
-    plane.kubectl(&[
-        "wait",
-        "--for=condition=Ready",
-        "apitokens",
-        "--all",
-        "-n",
-        namespace,
-        "--timeout=60s",
-    ]);
+    plane.until_all_ready(namespace, "60s");
 
     let before = versions();
     for _ in 0..2 {

@@ -27,15 +27,7 @@ async fn two_hundred_tokens_cost_what_they_must_and_show_no_value() {
         async move { team.declare(&format!("token-{number}"), json!({})).await }
     }))
     .await;
-    plane.kubectl(&[
-        "wait",
-        "--for=condition=Ready",
-        "apitokens",
-        "--all",
-        "-n",
-        &team.namespace,
-        "--timeout=120s",
-    ]);
+    plane.until_all_ready(&team.namespace, "120s");
     eventually("all Events are there", || async {
         (plane.audit().counts(OPERATOR_USER, since).get("create events") == Some(&TOKENS)).then_some(())
     })

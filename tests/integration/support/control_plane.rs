@@ -145,6 +145,12 @@ impl ControlPlane {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Waits until all ApiTokens of a namespace are Ready, for as long as kubectl is told, such as `60s`.
+    pub fn until_all_ready(&self, namespace: &str, limit: &str) {
+        let limit = format!("--timeout={limit}");
+        self.kubectl(&["wait", "--for=condition=Ready", "apitokens", "--all", "-n", namespace, &limit]);
+    }
+
     /// Runs kubectl as admin, which may fail.
     pub fn try_kubectl(&self, arguments: &[&str]) -> std::process::Output {
         self.kubectl_command().args(arguments).output().unwrap()
