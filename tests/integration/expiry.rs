@@ -20,13 +20,13 @@ async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
     team.declare("ci", json!({ "lifetime": "1h" })).await;
     let token = team.ready("ci").await;
     let hash = recorded_hash(&token);
-    operator.clock.advance(SignedDuration::from_mins(59));
+    operator.advance(SignedDuration::from_mins(59)).await;
     team.nudge("ci").await;
     team.declare("later", json!({})).await;
     team.ready("later").await;
     assert_eq!(state(&team.token("ci").await), Some(ObservedState::Active), "a minute is left");
 
-    operator.clock.advance(SignedDuration::from_mins(1));
+    operator.advance(SignedDuration::from_mins(1)).await;
     team.nudge("ci").await;
     let token = team.reason("ci", "Expired").await;
     assert_eq!(
@@ -43,7 +43,7 @@ async fn a_token_expires_at_its_time_and_a_later_end_issues_a_new_one() {
         token.status.as_ref().is_some_and(|status| status.pending.is_some())
     })
     .await;
-    operator.clock.advance(SignedDuration::from_secs(5));
+    operator.advance(SignedDuration::from_secs(5)).await;
     team.nudge("ci").await;
     let token = team.ready("ci").await;
     assert_ne!(recorded_hash(&token), hash);
@@ -61,7 +61,7 @@ async fn an_end_that_nothing_averts_is_told_ahead_once() {
     let token = bed.team.ready("ci").await;
     bed.team.ready("rotates").await;
     let end = status(&token).token.unwrap().expires_at.unwrap();
-    bed.operator.clock.advance(HOUR * 20 - MINUTE);
+    bed.operator.advance(HOUR * 20 - MINUTE).await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!(
         reason_of(&token, ConditionType::Active),
@@ -103,7 +103,7 @@ async fn a_long_life_is_announced_a_week_ahead() {
     let bed = Bed::new("week").await;
     bed.team.declare("ci", json!({ "lifetime": "2400h" })).await;
     bed.team.ready("ci").await;
-    bed.operator.clock.advance(HOUR * (2400 - 168) - MINUTE);
+    bed.operator.advance(HOUR * (2400 - 168) - MINUTE).await;
     let token = bed.team.looked_at("ci").await;
     assert!(!is_expiring(&token));
     bed.pass(MINUTE, "ci").await;

@@ -53,7 +53,7 @@ fn is_promised(token: &ApiToken, due: SignedDuration, spread: SignedDuration) {
 async fn rotates_when_due(bed: &Bed, name: &str) {
     let before = bed.team.token(name).await;
     let left = next_rotation(&before).duration_since(bed.operator.clock.now());
-    bed.operator.clock.advance(left - MINUTE);
+    bed.operator.advance(left - MINUTE).await;
     let early = bed.team.looked_at(name).await;
     assert_eq!(
         (rotations(&early), pending_hash(&early)),
@@ -193,7 +193,7 @@ async fn verifiers_know_the_new_value_before_the_secret_shows_it() {
     assert!(is_true(&token, ConditionType::Active) && is_true(&token, ConditionType::Reconciling));
     assert_eq!(reason_of(&token, ConditionType::Ready), "Progressing");
 
-    bed.operator.clock.advance(LONG_DELAY - MINUTE * 2);
+    bed.operator.advance(LONG_DELAY - MINUTE * 2).await;
     bed.team.passed_by("ci").await;
     assert_eq!(hash(&bed.team.value("ci", "token").await), old, "two minutes are left");
     bed.pass(MINUTE * 2, "ci").await;
@@ -253,7 +253,7 @@ async fn the_old_value_works_until_the_overlap_ends() {
     let Time(rotated_at) = status_now.last_rotation_at.unwrap();
     assert_eq!(old.revoke_at.0.duration_since(rotated_at), HOUR);
 
-    bed.operator.clock.advance(HOUR - MINUTE);
+    bed.operator.advance(HOUR - MINUTE).await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!(previous_hashes(&token), [recorded_hash(&first)]);
     bed.pass(MINUTE, "ci").await;
@@ -284,7 +284,7 @@ async fn at_most_eight_replaced_tokens_work_and_the_one_that_ends_first_makes_ro
     bed.team.declare("ci", with_overlap("24h")).await;
     let mut hashes = vec![recorded_hash(&bed.team.ready("ci").await)];
     for times in 1..=10 {
-        bed.operator.clock.advance(MINUTE);
+        bed.operator.advance(MINUTE).await;
         bed.team.request("ci", &format!("request {times}")).await;
         let token = bed.team.rotated("ci", times).await;
         let kept = hashes.len().saturating_sub(8);
@@ -447,7 +447,7 @@ async fn a_replaced_token_that_nobody_uses_any_more_ends_early() {
     bed.team.request("ci", "now").await;
     bed.team.rotated("ci", 1).await;
 
-    bed.operator.clock.advance(HOUR * 2);
+    bed.operator.advance(HOUR * 2).await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!(
         previous_hashes(&token).len(),
@@ -458,7 +458,7 @@ async fn a_replaced_token_that_nobody_uses_any_more_ends_early() {
     let mut previous = status(&token).previous;
     previous[0].last_used_at = Some(Time(bed.operator.clock.now()));
     bed.team.change_status("ci", json!({ "previous": previous })).await;
-    bed.operator.clock.advance(HOUR - MINUTE);
+    bed.operator.advance(HOUR - MINUTE).await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!(previous_hashes(&token).len(), 1, "it was used less than an hour ago");
     bed.pass(MINUTE, "ci").await;
@@ -484,7 +484,7 @@ async fn a_replaced_token_that_was_long_unused_gets_its_time_all_the_same() {
     assert_eq!(status(&token).previous[0].last_used_at, Some(used_at));
     assert_eq!(status(&token).token.unwrap().last_used_at, None, "the new one was not used yet");
 
-    bed.operator.clock.advance(HOUR - MINUTE);
+    bed.operator.advance(HOUR - MINUTE).await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!(previous_hashes(&token).len(), 1, "an hour from the rotation on");
     bed.pass(MINUTE, "ci").await;
@@ -515,7 +515,7 @@ async fn a_suspended_token_is_rotated_when_it_is_activated() {
     let hash = recorded_hash(&bed.team.ready("ci").await);
     bed.team.change("ci", json!({ "spec": { "state": "Suspended" } })).await;
     bed.team.ready("ci").await;
-    bed.operator.clock.advance(HOUR * 11);
+    bed.operator.advance(HOUR * 11).await;
     bed.team.request("ci", "while it is suspended").await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!((rotations(&token), pending_hash(&token)), (0, None));
@@ -581,7 +581,7 @@ async fn an_overlap_that_is_too_short_for_mounted_secrets_is_said() {
         bed.team.declare(name, spec).await;
         bed.team.ready(name).await;
     }
-    bed.operator.clock.advance(HOUR * 10);
+    bed.operator.advance(HOUR * 10).await;
     for (name, is_said) in [("short", true), ("long", false)] {
         bed.team.nudge(name).await;
         bed.team.rotated(name, 1).await;

@@ -112,7 +112,7 @@ async fn the_state_wins_over_a_rotation_that_runs_and_the_rotation_follows() {
     bed.team.announced("ci").await;
     let token = suspend(&bed.team).await;
     assert!(!is_true(&token, ConditionType::Active));
-    bed.operator.clock.advance(LONG_DELAY * 2);
+    bed.operator.advance(LONG_DELAY * 2).await;
     let token = bed.team.looked_at("ci").await;
     assert_eq!((state(&token), rotations(&token)), (Some(ObservedState::Suspended), 0));
     assert_eq!(hash(&bed.team.value("ci", "token").await), old, "a suspended token is not rotated");

@@ -85,7 +85,7 @@ impl Bed {
 
     /// Lets time pass, and has the operator look at the token.
     pub async fn pass(&self, time: SignedDuration, name: &str) {
-        self.operator.clock.advance(time);
+        self.operator.advance(time).await;
         self.team.nudge(name).await;
     }
 

@@ -91,6 +91,15 @@ impl InProcess {
         }
     }
 
+    /// Lets time pass between two passes: one that has just written something may read the clock once more.
+    pub async fn advance(&self, time: SignedDuration) {
+        eventually("no pass runs", || async {
+            self.metrics().contains("apitoken_reconciliations_running 0\n").then_some(())
+        })
+        .await;
+        self.clock.advance(time);
+    }
+
     /// What it counts.
     pub fn metrics(&self) -> String {
         self.metrics.encode().unwrap()

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Gate, ISSUER};
 use crate::support::{
+    eventually,
     tokens::status,
     verifier::{Answer, InProcess},
 };
@@ -104,6 +105,9 @@ async fn what_is_deleted_is_turned_away() {
     let value = gate.issued("ci", json!({})).await;
     gate.bed.team.delete::<ApiToken>("ci").await;
     gate.verifier.until_accepts(&gate.question, &value, false).await;
+    // While its Secret is not collected yet, one of the same name would take the value up.
+    let is_gone = async || gate.bed.team.secret("ci").await.is_none().then_some(());
+    eventually("the Secret is collected", is_gone).await;
     let again = gate.issued("ci", json!({})).await;
     assert_ne!(again, value);
 }
