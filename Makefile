@@ -28,7 +28,7 @@ test: check ## Run all checks and tests
 	hack/gitops/build
 	for tool in buildah caddy envoy image-base nginx prometheus; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 .PHONY: check
 check: needs ## Check format and lints

@@ -230,6 +230,7 @@ async fn a_token_whose_issuer_was_removed_by_force_is_written_down_and_its_objec
     let (remote, _) = issued("lost", PLAIN, json!({})).await;
     remote.team.delete::<TokenIssuer>(ISSUER).await;
     respec(&remote, json!({ "metadata": { "finalizers": null } })).await;
+    remote.team.reason("ci", "IssuerNotFound").await;
     remote.team.delete::<ApiToken>("ci").await;
     for tried in 1..=3 {
         let resists = |token: &ApiToken| {
