@@ -13,8 +13,10 @@
 #![allow(dead_code, reason = "the test bed has more than a benchmark needs")]
 
 mod constant;
+#[path = "../shared/etcd.rs"]
 mod etcd;
 mod load;
+#[path = "../shared/process.rs"]
 mod process;
 #[path = "../../tests/integration/support/mod.rs"]
 mod support;

@@ -1,18 +1,5 @@
-//! How fast tokens are issued, against the floor: a bare client that makes the objects and does just
-//! the writes that the operator does, on a control plane like the operator's, in the same run.
-//!
-//! `make bench`; `APITOKEN_BENCH_TOKENS` says how many (2000).
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a benchmark that can't go on ends"
-)]
-#![allow(dead_code, reason = "the test bed has more than a benchmark needs")]
-
-#[path = "../tests/integration/support/mod.rs"]
-mod support;
+//! The floor: a bare client that makes the objects and does just the writes that the operator does, each as large as its.
+//! It needs no watch.
 
 use std::time::{Duration, Instant};
 
@@ -22,52 +9,25 @@ use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{ResourceExt, api::PostParams};
 use serde_json::{Value, json};
 
-use support::{control_plane::ControlPlane, eventually, operator::Program, tokens::Team};
+use super::{
+    support::tokens::Team,
+    world::{AT_ONCE, World},
+};
 
-/// Requests under way at once, as many as the operator has.
-const AT_ONCE: usize = 32;
-
-#[tokio::main]
-async fn main() {
-    let tokens: usize = std::env::var("APITOKEN_BENCH_TOKENS").map_or(2_000, |count| count.parse().unwrap());
-    let floor = floor(tokens).await;
-    let (operator, memory) = operator(tokens).await;
-    let (floor_rate, rate) = (per_second(tokens, floor), per_second(tokens, operator));
-    println!("tokens: {tokens}");
-    println!("bare client: {:.1} s, {floor_rate:.0} a second", floor.as_secs_f64());
-    println!(
-        "operator:    {:.1} s, {rate:.0} a second, {:.2} of the bare client",
-        operator.as_secs_f64(),
-        rate / floor_rate
-    );
-    println!("operator's memory: {memory}");
-}
-
-fn per_second(tokens: usize, took: Duration) -> f64 {
-    tokens as f64 / took.as_secs_f64()
-}
-
-/// One team with its namespace on a control plane of its own.
-async fn bed(name: &str) -> (ControlPlane, Team) {
-    let plane = ControlPlane::with_chart(name);
-    let namespace = plane.namespace("bench").await;
-    let team = Team::new(plane.admin().await, &namespace);
-    (plane, team)
-}
-
-async fn floor(tokens: usize) -> Duration {
-    let (plane, team) = bed("floor").await;
+/// How long so many tokens take.
+pub async fn issue(tokens: usize, foreign_secrets: usize) -> Duration {
+    let world = World::new("floor", foreign_secrets).await;
     let started = Instant::now();
     stream::iter(0..tokens)
-        .for_each_concurrent(AT_ONCE, |number| bare_writes(&team, number))
+        .for_each_concurrent(AT_ONCE, |number| writes(world.team(number), number))
         .await;
     let took = started.elapsed();
-    plane.stop();
+    world.plane.stop();
     took
 }
 
-/// What one token costs: the object, its Secret, its status and its Event, each as the operator writes it.
-async fn bare_writes(team: &Team, number: usize) {
+/// What one token costs: the object, its Secret, its status and its Event.
+async fn writes(team: &Team, number: usize) {
     let name = format!("token-{number}");
     let mut token = team.declare(&name, json!({})).await;
     let secret = serde_json::from_value(secret(&token)).unwrap();
@@ -136,35 +96,4 @@ fn event(token: &ApiToken) -> Value {
             "uid": token.uid(), "resourceVersion": token.resource_version(),
         },
     })
-}
-
-async fn operator(tokens: usize) -> (Duration, String) {
-    let (plane, team) = bed("operator").await;
-    let program = Program::start(&plane, &[]).await;
-    let started = Instant::now();
-    stream::iter(0..tokens)
-        .for_each_concurrent(AT_ONCE, |number| {
-            let team = team.clone();
-            async move { drop(team.declare(&format!("token-{number}"), json!({})).await) }
-        })
-        .await;
-    let active = format!("apitoken_tokens{{state=\"Active\",issuer=\"ClusterTokenIssuer/builtin\"}} {tokens}");
-    eventually("all tokens are active", || async {
-        program.get("/metrics").await.filter(|metrics| metrics.contains(&active))
-    })
-    .await;
-    let took = started.elapsed();
-    let memory = memory(program.pid());
-    drop(program);
-    plane.stop();
-    (took, memory)
-}
-
-fn memory(pid: u32) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let lines = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));
-    lines
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect::<Vec<_>>()
-        .join(", ")
 }

@@ -1,0 +1,80 @@
+//! The real program, as it issues tokens, and as it starts again once all are issued.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use serde_json::json;
+
+use super::{
+    process::{self, Memory},
+    support::{control_plane::OPERATOR_USER, eventually, operator::Program},
+    world::{AT_ONCE, World},
+};
+
+/// What was seen of it.
+pub struct Operator {
+    /// From the first ApiToken that was declared until all were Active.
+    pub issued_in: Duration,
+    /// Its memory then.
+    pub memory: Memory,
+    /// What was seen after a restart.
+    pub restart: Restart,
+}
+
+/// A start with all tokens issued.
+pub struct Restart {
+    /// From the start of the process until it was ready.
+    pub ready_after: Duration,
+    /// Until it had looked at every token.
+    pub looked_after: Duration,
+    /// Its memory then.
+    pub memory: Memory,
+    /// What it wrote.
+    pub writes: BTreeMap<String, usize>,
+}
+
+/// Lets it issue so many tokens, then starts it again.
+pub async fn issue(tokens: usize, foreign_secrets: usize) -> Operator {
+    let world = World::new("operator", foreign_secrets).await;
+    let program = Program::start(&world.plane, &[]).await;
+    let started = Instant::now();
+    stream::iter(0..tokens)
+        .for_each_concurrent(AT_ONCE, |number| {
+            let team = world.team(number);
+            async move { drop(team.declare(&format!("token-{number}"), json!({})).await) }
+        })
+        .await;
+    let active = format!("apitoken_tokens{{state=\"Active\",issuer=\"ClusterTokenIssuer/builtin\"}} {tokens}\n");
+    eventually("all tokens are active", || async {
+        program.get("/metrics").await.filter(|metrics| metrics.contains(&active))
+    })
+    .await;
+    let issued_in = started.elapsed();
+    let memory = process::memory(program.pid());
+    program.terminate().await;
+    let restart = restart(&world, tokens).await;
+    world.plane.stop();
+    Operator {
+        issued_in,
+        memory,
+        restart,
+    }
+}
+
+async fn restart(world: &World, tokens: usize) -> Restart {
+    let audit = world.plane.audit();
+    let before = audit.now();
+    let started = Instant::now();
+    let program = Program::start(&world.plane, &[]).await;
+    let ready_after = started.elapsed();
+    program.passed(tokens).await;
+    Restart {
+        ready_after,
+        looked_after: started.elapsed(),
+        memory: process::memory(program.pid()),
+        writes: audit.counts(OPERATOR_USER, before),
+    }
+}
