@@ -150,7 +150,7 @@ async fn reconcile<K: Issuer>(key: &Key, context: &IssuerContext<K>) -> Again {
         warn!(kind = ?K::KIND, namespace, name, "issuer can't be read, skipped until it changes");
         return None;
     };
-    let newer = context.recent.newer_than(key, Some(watched.meta()));
+    let newer = context.recent.newer_than(key, watched.resource_version().as_deref());
     let issuer = newer.as_deref().unwrap_or(watched).clone();
     pass(issuer, context).await.unwrap_or_else(|error| {
         warn!(kind = ?K::KIND, namespace, name, %error, "issuer is looked at again in a moment");

@@ -33,6 +33,7 @@ mod strays;
 mod times;
 mod tokens;
 mod turns;
+mod versions;
 mod watches;
 mod worker;
 mod writes;
@@ -247,6 +248,6 @@ async fn listed(stores: &Stores) {
     for scope in &stores.scopes {
         let _ = scope.tokens.wait_until_ready().await;
         let _ = scope.issuers.wait_until_ready().await;
-        let _ = scope.secrets.wait_until_ready().await;
+        scope.secrets.listed().await;
     }
 }

@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, Preconditions},
-    runtime::reflector::ObjectRef,
 };
 use tokio::time::timeout;
 
@@ -78,10 +77,8 @@ impl SecretAccess {
     /// The version that is known without asking: the one just written, else the one watched.
     pub fn known_version(&self) -> Option<String> {
         let key = (self.namespace.clone(), self.name.clone());
-        let watched = self.stores.secrets.get(&ObjectRef::new(&self.name).within(&self.namespace));
-        let watched = watched.as_ref().map(|secret| &secret.metadata);
-        let written = self.stores.recent_secrets.newer_than(&key, watched);
-        written.or_else(|| watched?.resource_version.clone())
+        let watched = self.stores.secrets.get(&key);
+        self.stores.recent_secrets.newer_than(&key, watched.as_deref()).or(watched)
     }
 
     /// Reads the Secret.

@@ -6,10 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Namespace, Secret},
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
-};
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta, Selector, SelectorExt},
@@ -22,6 +19,7 @@ use super::{
     first_come::FirstCome,
     recent::{Key, Recent},
     retries::Retries,
+    versions::Versions,
 };
 use crate::{
     api::{ApiToken, ApiTokenStatus, ClusterTokenIssuer, IssuerId, IssuerKind, IssuerRef, TokenIssuer, issuer::AllowedNamespaces, names},
@@ -94,8 +92,8 @@ pub struct ScopedStores {
     pub tokens: Store<Guarded<ApiToken>>,
     /// TokenIssuers.
     pub issuers: Store<Guarded<TokenIssuer>>,
-    /// Metadata of Secrets with our label.
-    pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// Versions of Secrets with our label.
+    pub secrets: Arc<Versions>,
     /// ApiTokens with a status just written.
     pub recent_tokens: Recent<Arc<ApiToken>>,
     /// Versions of Secrets just written.

@@ -104,7 +104,7 @@ async fn pass(object: &Guarded<ApiToken>, context: &ScopedContext) -> Result<Aga
     let newer = context
         .stores
         .recent_tokens
-        .newer_than(&key(&token.metadata), Some(&token.metadata));
+        .newer_than(&key(&token.metadata), token.metadata.resource_version.as_deref());
     let mut observed = gather(newer.unwrap_or_else(|| Arc::new(token.clone())), context).await;
     let result = steps(&mut observed, context).await;
     keep_fresh(&mut observed, result.as_ref().ok().map(|rest| &rest.status), context);

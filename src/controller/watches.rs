@@ -27,6 +27,7 @@ use super::{
     context::Settings,
     recent::{Key, key},
     stores::{Guarded, Scope, ScopedStores, Stores},
+    versions::{Follower, Versions},
 };
 use crate::api::{ApiToken, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer, names};
 
@@ -111,7 +112,7 @@ pub fn open(client: &Client, settings: &Settings) -> Watches {
         }));
     }
     for (at, (tokens, issuers, secrets)) in watch_scopes.into_iter().enumerate() {
-        running.push(run(tokens, trim_declared, &announcer, move |announcer, event| {
+        running.push(run(tokens, trim_token, &announcer, move |announcer, event| {
             async move { announcer.token(at, event).await }.boxed()
         }));
         running.push(run(issuers, trim_declared, &announcer, move |announcer, event| {
@@ -148,10 +149,9 @@ type ScopeWatches = (
 );
 
 fn open_scope(client: &Client, scope: &Scope) -> (Arc<ScopedStores>, ScopeWatches) {
-    let ours = watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGER));
     let (tokens, watch_tokens) = watch(scope.api(client), watcher::Config::default());
     let (issuers, watch_issuers) = watch(scope.api(client), watcher::Config::default());
-    let (secrets, watch_secrets) = watch(scope.api::<PartialObjectMeta<Secret>>(client), ours);
+    let (secrets, watch_secrets) = watch_secrets(scope.api(client));
     let stores = ScopedStores {
         scope: scope.clone(),
         tokens,
@@ -168,18 +168,30 @@ fn open_scope(client: &Client, scope: &Scope) -> (Arc<ScopedStores>, ScopeWatche
 }
 
 /// The watch of one kind.
-struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
+struct Watch<K> {
     api: Api<K>,
     config: watcher::Config,
-    writer: Writer<K>,
+    /// Brings the store up to date.
+    keep: Box<dyn FnMut(&Event<K>) + Send>,
 }
 
 fn watch<K>(api: Api<K>, config: watcher::Config) -> (Store<K>, Watch<K>)
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let writer = Writer::new(());
-    (writer.as_reader(), Watch { api, config, writer })
+    let mut writer = Writer::new(());
+    let store = writer.as_reader();
+    let keep = Box::new(move |event: &Event<K>| writer.apply_watcher_event(event));
+    (store, Watch { api, config, keep })
+}
+
+/// Of Secrets only those with our label.
+fn watch_secrets(api: Api<PartialObjectMeta<Secret>>) -> (Arc<Versions>, Watch<PartialObjectMeta<Secret>>) {
+    let config = watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGER));
+    let versions = Arc::<Versions>::default();
+    let mut follower = Follower::of(versions.clone());
+    let keep = Box::new(move |event: &Event<_>| follower.see(event));
+    (versions, Watch { api, config, keep })
 }
 
 /// Keeps the store of `watch` up to date, and tells of each change once the store has it.
@@ -189,14 +201,14 @@ where
     F: FnMut(Arc<Announcer>, Event<K>) -> BoxFuture<'static, ()> + Send + 'static,
 {
     let announcer = announcer.clone();
-    let Watch { api, config, mut writer } = watch;
+    let Watch { api, config, mut keep } = watch;
     async move {
         let events = watcher::watcher(api, config.page_size(PAGE)).default_backoff().modify(trim);
         let mut events = std::pin::pin!(events);
         loop {
             match events.try_next().await {
                 Ok(Some(event)) => {
-                    writer.apply_watcher_event(&event);
+                    keep(&event);
                     tell(announcer.clone(), event).await;
                 }
                 Ok(None) => return,
@@ -216,6 +228,14 @@ pub fn trim_declared<K: Resource>(object: &mut K) {
         annotations.retain(|name, _| name.starts_with(names::PREFIX));
     }
     metadata.annotations.take_if(|annotations| annotations.is_empty());
+}
+
+/// A list that was read grew by doubling: with six conditions it has room for eight.
+fn trim_token(token: &mut Guarded<ApiToken>) {
+    trim_declared(token);
+    if let Ok(ApiToken { status: Some(status), .. }) = &mut token.0 {
+        status.conditions.shrink_to_fit();
+    }
 }
 
 /// Of a Secret's metadata only its name and version are read.
