@@ -91,17 +91,26 @@ impl Connection {
         })
     }
 
-    async fn config(&self) -> anyhow::Result<Config> {
-        let read = match &self.kubeconfig {
+    /// Names of the contexts that can be chosen.
+    pub fn contexts(&self) -> Vec<String> {
+        let contexts = self.kubeconfig().map(|kubeconfig| kubeconfig.contexts).unwrap_or_default();
+        contexts.into_iter().map(|context| context.name).collect()
+    }
+
+    fn kubeconfig(&self) -> Result<Kubeconfig, KubeconfigError> {
+        match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
-        };
+        }
+    }
+
+    async fn config(&self) -> anyhow::Result<Config> {
         let options = KubeConfigOptions {
             context: self.context.clone(),
             ..Default::default()
         };
         let unusable = |error: KubeconfigError| anyhow!("the kubeconfig can't be used: {error}");
-        match read {
+        match self.kubeconfig() {
             Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable),
             Err(error) if self.kubeconfig.is_some() || self.context.is_some() => Err(unusable(error)),
             Err(error) => Config::incluster().map_err(|_| unusable(error)),
@@ -177,6 +186,13 @@ impl Cluster {
                 None => return Ok(items),
             }
         }
+    }
+
+    /// Names of objects of some kind, the first so many.
+    pub async fn names<K: Clone + DeserializeOwned + std::fmt::Debug>(&self, api: &Api<K>, most: u32) -> anyhow::Result<Vec<String>> {
+        let list = ListParams::default().limit(most);
+        let page = self.call(api.list_metadata(&list)).await?;
+        Ok(page.items.into_iter().filter_map(|object| object.metadata.name).collect())
     }
 
     /// All ApiTokens of a place, to look for the owner of a value.
