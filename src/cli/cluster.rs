@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use futures::future::BoxFuture;
+use hyper_util::client::proxy::matcher::Matcher;
 use jiff::SignedDuration;
 use kube::{
     Api, Client, Config, Resource,
@@ -14,7 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{exit::Failure, spans};
+use super::{exit::Failure, proxy, spans};
 use crate::api::ApiToken;
 
 /// Objects in one answer of a list.
@@ -111,7 +112,14 @@ impl Connection {
         };
         let unusable = |error: KubeconfigError| anyhow!("the kubeconfig can't be used: {error}");
         match self.kubeconfig() {
-            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable),
+            Ok(kubeconfig) => {
+                let proxy = proxy::declared(&kubeconfig, self.context.as_deref());
+                let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)?;
+                if proxy.is_some() || proxy::is_direct(&config.cluster_url, &Matcher::from_env()) {
+                    config.proxy_url = proxy;
+                }
+                Ok(config)
+            }
             Err(error) if self.kubeconfig.is_some() || self.context.is_some() => Err(unusable(error)),
             Err(error) => Config::incluster().map_err(|_| unusable(error)),
         }

@@ -23,6 +23,7 @@ mod orphans;
 mod output;
 mod owners;
 mod plan;
+mod proxy;
 mod rotate;
 mod scanner;
 mod spans;

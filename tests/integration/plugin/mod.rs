@@ -2,6 +2,7 @@
 
 mod changes;
 mod completion;
+mod connecting;
 mod krew;
 mod leak;
 mod orphans;
