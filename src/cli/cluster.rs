@@ -164,6 +164,15 @@ impl Cluster {
         Api::all(self.client.clone())
     }
 
+    /// All namespaces, or the one.
+    pub fn place(&self, all_namespaces: bool) -> Place {
+        if all_namespaces {
+            Place::Everywhere
+        } else {
+            Place::In(self.namespace.clone())
+        }
+    }
+
     /// The ApiToken of that name in the namespace.
     pub async fn token(&self, name: &str) -> anyhow::Result<ApiToken> {
         self.call(self.tokens().get(name)).await

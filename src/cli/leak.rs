@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use zeroize::Zeroizing;
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
     cluster::{Cluster, Place},
     exit::{Exit, Failure},
     output,
-    owners::{self, Owner, Owners},
+    owners::{self, Owner, Owners, subject},
     rotate,
     scanner::{Find, Scanner},
     spans,
@@ -222,10 +221,6 @@ fn question(leaked: &[Leaked]) -> String {
         "Replace the values of {}, and end the old ones at once? Consumers are refused until they read the new ones.",
         subjects.join(", ")
     )
-}
-
-fn subject(token: &ApiToken) -> String {
-    format!("{}/{}", token.namespace().unwrap_or_default(), token.name_any())
 }
 
 /// Tells, and keeps the exit status that says most.
