@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use futures::future::BoxFuture;
+use hyper_util::client::proxy::matcher::Matcher;
 use jiff::SignedDuration;
 use kube::{
     Api, Client, Config, Resource,
@@ -14,7 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{exit::Failure, spans};
+use super::{exit::Failure, proxy, spans};
 use crate::api::ApiToken;
 
 /// Objects in one answer of a list.
@@ -91,18 +92,34 @@ impl Connection {
         })
     }
 
-    async fn config(&self) -> anyhow::Result<Config> {
-        let read = match &self.kubeconfig {
+    /// Names of the contexts that can be chosen.
+    pub fn contexts(&self) -> Vec<String> {
+        let contexts = self.kubeconfig().map(|kubeconfig| kubeconfig.contexts).unwrap_or_default();
+        contexts.into_iter().map(|context| context.name).collect()
+    }
+
+    fn kubeconfig(&self) -> Result<Kubeconfig, KubeconfigError> {
+        match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
-        };
+        }
+    }
+
+    async fn config(&self) -> anyhow::Result<Config> {
         let options = KubeConfigOptions {
             context: self.context.clone(),
             ..Default::default()
         };
         let unusable = |error: KubeconfigError| anyhow!("the kubeconfig can't be used: {error}");
-        match read {
-            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable),
+        match self.kubeconfig() {
+            Ok(kubeconfig) => {
+                let proxy = proxy::declared(&kubeconfig, self.context.as_deref());
+                let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)?;
+                if proxy.is_some() || proxy::is_direct(&config.cluster_url, &Matcher::from_env()) {
+                    config.proxy_url = proxy;
+                }
+                Ok(config)
+            }
             Err(error) if self.kubeconfig.is_some() || self.context.is_some() => Err(unusable(error)),
             Err(error) => Config::incluster().map_err(|_| unusable(error)),
         }
@@ -147,6 +164,15 @@ impl Cluster {
         Api::all(self.client.clone())
     }
 
+    /// All namespaces, or the one.
+    pub fn place(&self, all_namespaces: bool) -> Place {
+        if all_namespaces {
+            Place::Everywhere
+        } else {
+            Place::In(self.namespace.clone())
+        }
+    }
+
     /// The ApiToken of that name in the namespace.
     pub async fn token(&self, name: &str) -> anyhow::Result<ApiToken> {
         self.call(self.tokens().get(name)).await
@@ -177,6 +203,13 @@ impl Cluster {
                 None => return Ok(items),
             }
         }
+    }
+
+    /// Names of objects of some kind, the first so many.
+    pub async fn names<K: Clone + DeserializeOwned + std::fmt::Debug>(&self, api: &Api<K>, most: u32) -> anyhow::Result<Vec<String>> {
+        let list = ListParams::default().limit(most);
+        let page = self.call(api.list_metadata(&list)).await?;
+        Ok(page.items.into_iter().filter_map(|object| object.metadata.name).collect())
     }
 
     /// All ApiTokens of a place, to look for the owner of a value.

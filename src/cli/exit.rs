@@ -10,7 +10,7 @@ pub const STATUSES: &str = "Exit statuses:
   3  there is no such object, or no ApiToken has the value
   4  it was asked for, and was not done in the time that was waited
   5  the answer is no, or something is left for you to do: a token that is known and does not work (verify),
-     one that leaked and still works (leak)";
+     one that leaked and still works (leak), one that would not become Ready (plan), a question answered with no";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,11 +34,7 @@ pub struct Issuers {
 
 /// Shows them.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> anyhow::Result<Exit> {
-    let place = if arguments.all_namespaces {
-        Place::Everywhere
-    } else {
-        Place::In(cluster.namespace.clone())
-    };
+    let place = cluster.place(arguments.all_namespaces);
     let issuers = read(cluster, &place).await?;
     if issuers.of_cluster.is_none() {
         output::tell("You may not list ClusterTokenIssuers: they are left out.");

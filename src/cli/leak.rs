@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use zeroize::Zeroizing;
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
     cluster::{Cluster, Place},
     exit::{Exit, Failure},
     output,
-    owners::{self, Owner, Owners},
+    owners::{self, Owner, Owners, subject},
     rotate,
     scanner::{Find, Scanner},
     spans,
@@ -224,10 +223,6 @@ fn question(leaked: &[Leaked]) -> String {
     )
 }
 
-fn subject(token: &ApiToken) -> String {
-    format!("{}/{}", token.namespace().unwrap_or_default(), token.name_any())
-}
-
 /// Tells, and keeps the exit status that says most.
 fn failed(subject: &str, error: &anyhow::Error, before: Exit) -> Exit {
     output::tell(format!("{subject}: {error:#}"));
@@ -263,6 +258,7 @@ mod tests {
     use crate::{
         cli::samples::{now, token},
         issuers::builtin::generate,
+        token_value::TokenValue,
     };
 
     /// Gives a few bytes at once, as a pipe may.
@@ -278,19 +274,56 @@ mod tests {
         }
     }
 
-    #[test]
-    fn values_are_counted_by_their_owner_and_strange_ones_too() {
-        let value = generate(&mut StdRng::seed_from_u64(1), "apt").unwrap();
-        let strange = generate(&mut StdRng::seed_from_u64(2), "apt").unwrap();
+    /// An ApiToken that has that value.
+    fn owner(value: &TokenValue) -> Owners {
         let status = json!({
             "state": "Active", "issuerRef": { "kind": "ClusterTokenIssuer", "name": "builtin" },
             "token": { "id": "x-1", "hash": value.hash() },
         });
-        let owners = Owners::of(vec![token("ci", json!({}), status)]);
+        Owners::of(vec![token("ci", json!({}), status)])
+    }
+
+    #[test]
+    fn values_are_counted_by_their_owner_and_strange_ones_too() {
+        let value = generate(&mut StdRng::seed_from_u64(1), "apt").unwrap();
+        let strange = generate(&mut StdRng::seed_from_u64(2), "apt").unwrap();
+        let owners = owner(&value);
         let text = format!(r"GET / \n{} and {}\n{}", value.expose(), strange.expose(), value.expose());
         let found = scan(Slow(text.as_bytes()), &owners).unwrap();
         let held = held(&owners, &found, now());
         assert_eq!(found.strange, 1);
         assert_eq!(rows(&held), [["shop/ci", "current", "x-1", "2", "works"]]);
+    }
+
+    #[test]
+    fn no_text_is_too_odd_to_look_in() {
+        let value = generate(&mut StdRng::seed_from_u64(1), "apt").unwrap();
+        let owners = owner(&value);
+        let endless = "a".repeat(3 * PIECE);
+        let edge = " ".repeat(PIECE - 20);
+        for (text, times) in [
+            (String::new(), 0),
+            ("GET /\r\nAuthorization: Bearer {}\r\n\r\n".to_owned(), 1),
+            (r#"{"items":[{"token":"{}","next":null},"{}"]}"#.to_owned(), 2),
+            ("https://api.example.com/orders?key={}&key={}#{}".to_owned(), 3),
+            ("{}{}".to_owned(), 2),
+            ("{}\n{}\n{}".to_owned(), 3),
+            (format!("{edge}{{}}"), 1),
+            (format!("{endless}{{}}{endless}"), 1),
+            (format!("{endless}_{endless}{{}}"), 1),
+            ("\0\0\u{1}{}\0\u{7f}\u{fffd}".to_owned(), 1),
+        ] {
+            let text = text.replace("{}", value.expose());
+            let found = scan(text.as_bytes(), &owners).unwrap();
+            let begin: String = text.chars().take(12).collect();
+            assert_eq!(
+                (found.known.values().sum::<u64>(), found.strange),
+                (times, 0),
+                "{} bytes, {begin:?}",
+                text.len()
+            );
+        }
+        let bytes = [&[0xff, 0xfe, 0x80][..], value.expose().as_bytes(), &[0xc3]].concat();
+        assert_eq!(scan(&bytes[..], &owners).unwrap().known.len(), 1, "no UTF-8");
     }
 }

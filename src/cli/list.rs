@@ -36,11 +36,7 @@ pub struct Arguments {
 
 /// Lists.
 pub async fn run(cluster: &Cluster, arguments: &Arguments, now: Timestamp) -> anyhow::Result<Exit> {
-    let place = if arguments.all_namespaces {
-        Place::Everywhere
-    } else {
-        Place::In(cluster.namespace.clone())
-    };
+    let place = cluster.place(arguments.all_namespaces);
     let mut tokens = cluster.all::<ApiToken>(&place).await?;
     tokens.retain(|token| arguments.selects(token, now));
     let tokens = sorted(tokens, now);

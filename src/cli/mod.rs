@@ -10,6 +10,7 @@ mod attention;
 mod change;
 mod clipboard;
 mod cluster;
+mod complete;
 mod completion;
 mod describe;
 mod exit;
@@ -22,6 +23,7 @@ mod orphans;
 mod output;
 mod owners;
 mod plan;
+mod proxy;
 mod rotate;
 mod scanner;
 mod spans;
@@ -80,8 +82,11 @@ enum Command {
     Plan(plan::Arguments),
     /// Show the tokens at vendors that no ApiToken accounts for any more.
     Orphans(orphans::Arguments),
-    /// Print a script by which a shell completes kubectl-apitoken.
+    /// Print a script by which kubectl completes kubectl apitoken, or a shell kubectl-apitoken.
     Completion(completion::Arguments),
+    /// Print what may come next on a command line that is being typed.
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Arguments),
     /// Show the version of this plugin.
     Version,
 }
@@ -106,9 +111,12 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Exit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime
-        .map_err(|error| anyhow!("could not start: {error}"))
-        .and_then(|runtime| runtime.block_on(execute(arguments)));
+    let result = runtime.map_err(|error| anyhow!("could not start: {error}")).and_then(|runtime| {
+        let result = runtime.block_on(execute(arguments));
+        // What still runs, such as a program that fetches a credential, is not waited for.
+        runtime.shutdown_background();
+        result
+    });
     result.unwrap_or_else(|error| {
         output::tell(format!("error: {error:#}"));
         exit::of(&error)
@@ -131,6 +139,7 @@ async fn execute(Arguments { connection, command }: &Arguments) -> anyhow::Resul
         Command::Plan(arguments) => plan::run(&connection.cluster().await?, connection, arguments, now).await,
         Command::Orphans(arguments) => orphans::run(&connection.cluster().await?, arguments, now).await,
         Command::Completion(arguments) => completion::run(arguments),
+        Command::Complete(arguments) => complete::run(arguments).await,
         Command::Version => {
             output::print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Exit::Done)
@@ -159,7 +168,7 @@ mod tests {
             .collect();
         for command in Arguments::command()
             .get_subcommands()
-            .filter(|command| command.get_name() != "version")
+            .filter(|command| command.get_name() != "version" && !command.is_hide_set())
         {
             assert!(headings.contains(&command.get_name()), "{} has no chapter", command.get_name());
             for flag in command.get_arguments().filter_map(|argument| argument.get_long()) {

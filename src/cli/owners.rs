@@ -84,10 +84,15 @@ pub fn is_gone(token: &ApiToken, hash: &TokenHash) -> bool {
     Record::of(token).is_none_or(|record| record.token(hash).is_none())
 }
 
+/// `<namespace>/<name>`.
+pub fn subject(token: &ApiToken) -> String {
+    format!("{}/{}", token.namespace().unwrap_or_default(), token.name_any())
+}
+
 impl Owner<'_> {
     /// `<namespace>/<name>`.
     pub fn subject(&self) -> String {
-        format!("{}/{}", self.token.namespace().unwrap_or_default(), self.token.name_any())
+        subject(self.token)
     }
 
     /// Which of its tokens it is, in words.

@@ -18,8 +18,10 @@ pub struct Scanner {
     run: Vec<u8>,
     /// What stood before the last `_`.
     prefix: Vec<u8>,
-    /// What followed it so far, where it may become a body.
-    body: Option<Zeroizing<Vec<u8>>>,
+    /// What followed it so far. One buffer for all: text may be full of `_`.
+    body: Zeroizing<Vec<u8>>,
+    /// Whether that may still become a body.
+    is_open: bool,
 }
 
 /// A body whose checksum fits, and what stood before it. It has no `Debug`.
@@ -31,7 +33,8 @@ pub struct Find {
 impl Scanner {
     /// Reads the next piece and shows what it completes.
     pub fn read(&mut self, piece: &[u8], mut found: impl FnMut(&Find)) {
-        for byte in piece {
+        // In UTF-16, as PowerShell writes it, a zero stands beside each letter.
+        for byte in piece.iter().filter(|byte| **byte != 0) {
             self.grow(*byte);
             if let Some(find) = self.completed() {
                 found(&find);
@@ -41,15 +44,18 @@ impl Scanner {
     }
 
     fn grow(&mut self, byte: u8) {
-        match &mut self.body {
-            Some(body) if byte.is_ascii_alphanumeric() => body.push(byte),
-            _ => self.body = None,
+        self.is_open &= byte.is_ascii_alphanumeric();
+        if self.is_open {
+            self.body.push(byte);
         }
     }
 
     fn completed(&mut self) -> Option<Find> {
-        let body = self.body.take_if(|body| body.len() == BODY_LENGTH)?;
-        let body = std::str::from_utf8(&body).ok().filter(|body| builtin::is_body(body))?;
+        if !self.is_open || self.body.len() < BODY_LENGTH {
+            return None;
+        }
+        self.is_open = false;
+        let body = std::str::from_utf8(&self.body).ok().filter(|body| builtin::is_body(body))?;
         Some(Find {
             before: String::from_utf8(self.prefix.clone()).ok()?,
             body: Zeroizing::new(body.to_owned()),
@@ -67,7 +73,10 @@ impl Scanner {
         }
         if byte == b'_' && self.run.iter().any(u8::is_ascii_lowercase) {
             self.prefix.clone_from(&self.run);
-            self.body = Some(Zeroizing::new(Vec::with_capacity(BODY_LENGTH)));
+            self.body.clear();
+            // Once, so that no shorter copy is left behind.
+            self.body.reserve_exact(BODY_LENGTH);
+            self.is_open = true;
         }
         self.run.clear();
     }
@@ -128,6 +137,10 @@ mod tests {
             ("{}", &long),
             ("x{}", &long),
             ("\u{fffd}\u{1f600}{}\0", &apt),
+            ("\u{1b}[32m{}\u{1b}[0m", &apt),
+            ("https://{}:x@api.example.com/", &apt),
+            ("https://api.example.com/{}/orders", &apt),
+            ("{},{}", &apt),
         ] {
             let text = text.replace("{}", value.expose());
             let finds = found([text.as_bytes()]);
@@ -136,6 +149,17 @@ mod tests {
                 "case {}",
                 text.len()
             );
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_in_text_of_two_bytes_a_letter() {
+        let value = value(1, "apt");
+        let text = format!("Bearer {}\r\n", value.expose());
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let text: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+            assert_eq!(found([&text[..]]).len(), 1);
+            assert!(found(text.chunks(1))[0].contains(&value.hash()));
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
         conditions::{self, ConditionType},
         names,
     },
-    lifecycle::schedule,
+    lifecycle::{rotation::read_overlap, schedule},
 };
 
 /// Before a name of the first part.
@@ -205,14 +205,26 @@ fn to_do(token: &ApiToken, status: &ApiTokenStatus, now: Timestamp) -> Vec<Strin
         }
     }
     lines.extend(by_state(token, status));
-    let annotation = token.annotations().get(names::ROTATE_OVERLAP_ANNOTATION);
-    if let Some(overlap) = annotation.filter(|_| !is_open(token)) {
-        lines.push(format!(
-            "the annotation {}={overlap} still stands: your next request has that overlap, unless you use kubectl apitoken rotate",
-            names::ROTATE_OVERLAP_ANNOTATION
+    lines.extend(left_overlap(token));
+    lines
+}
+
+/// The annotation for an overlap, where it is in the way of a later request.
+fn left_overlap(token: &ApiToken) -> Option<String> {
+    let annotation = names::ROTATE_OVERLAP_ANNOTATION;
+    let overlap = token.annotations().get(annotation)?;
+    if read_overlap(overlap).is_none() {
+        return Some(format!(
+            "the annotation {annotation}={overlap} is no duration, so the declared overlap counts: write 0s there to end all old \
+             values, or use kubectl apitoken rotate"
         ));
     }
-    lines
+    (!is_open(token)).then(|| {
+        format!(
+            "the annotation {annotation}={overlap} still stands: your next request has that overlap, unless you use kubectl apitoken \
+             rotate"
+        )
+    })
 }
 
 /// What the state asks for where it is as declared.
@@ -320,6 +332,24 @@ Next:
         ] {
             let text = story(&token("ci", spec, status), now());
             assert_eq!(text.matches(line).count(), 1, "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_that_is_left_or_makes_no_sense_is_told_of() {
+        for (overlap, answered, said) in [
+            ("6h", "1", Some("your next request has that overlap")),
+            ("6h", "0", None),
+            ("0sec", "1", Some("is no duration")),
+            ("0sec", "0", Some("is no duration")),
+        ] {
+            let status = json!({ "observedGeneration": 1, "state": "Active", "lastRotationRequest": answered });
+            let mut token = token("ci", json!({ "lifetime": "720h" }), status);
+            let annotations = json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: "1", names::ROTATE_OVERLAP_ANNOTATION: overlap });
+            token.metadata.annotations = serde_json::from_value(annotations).unwrap();
+            let told = left_overlap(&token);
+            assert_eq!(told.is_some(), said.is_some(), "{overlap} {answered}: {told:?}");
+            assert!(told.unwrap_or_default().contains(said.unwrap_or_default()), "{overlap} {answered}");
         }
     }
 }

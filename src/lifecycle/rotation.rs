@@ -154,7 +154,15 @@ fn without_overlap(observed: &Observed) -> bool {
 
 /// Whether that text in the annotation for an overlap tells of a leak.
 pub fn tells_leak(overlap: &str) -> bool {
-    matches!(overlap, "0" | "0s" | "0m" | "0h")
+    read_overlap(overlap) == Some(SignedDuration::ZERO)
+}
+
+/// What that text in the annotation for an overlap means; nothing where nobody can tell.
+pub fn read_overlap(overlap: &str) -> Option<SignedDuration> {
+    if overlap == "0" {
+        return Some(SignedDuration::ZERO);
+    }
+    Some(Duration::try_from(overlap.to_owned()).ok()?.as_signed())
 }
 
 /// How long the token that is replaced now works on.
@@ -165,20 +173,23 @@ pub fn overlap(observed: &Observed) -> SignedDuration {
     let rotation = observed.token.spec.rotation.as_ref();
     let declared = rotation.and_then(|rotation| rotation.overlap.as_ref());
     let declared = declared.map_or(SignedDuration::ZERO, |overlap| overlap.as_signed());
-    requested_overlap(observed).unwrap_or(declared)
+    // None at all is a leak, or left from one.
+    let requested = requested_overlap(observed).filter(|requested| !tells_leak(requested));
+    requested.and_then(read_overlap).unwrap_or(declared)
 }
 
-/// The overlap that the request for this rotation asks for; one that can't be read asks for nothing. None at all is a leak.
-fn requested_overlap(observed: &Observed) -> Option<SignedDuration> {
+/// The overlap that the request for this rotation asks for, where nobody can tell what it means: the declared one counts.
+pub fn unread_overlap(observed: &Observed) -> Option<&str> {
+    requested_overlap(observed).filter(|requested| read_overlap(requested).is_none())
+}
+
+/// What the request for this rotation says of the overlap.
+fn requested_overlap(observed: &Observed) -> Option<&str> {
     let answers_request = match observed.pending() {
         Some(pending) => pending.request.is_some() && pending.request == request(observed),
         None => new_request(observed).is_some(),
     };
-    if !answers_request || without_overlap(observed) {
-        return None;
-    }
-    let overlap = observed.annotation(names::ROTATE_OVERLAP_ANNOTATION)?;
-    Some(Duration::try_from(overlap.to_owned()).ok()?.as_signed())
+    observed.annotation(names::ROTATE_OVERLAP_ANNOTATION).filter(|_| answers_request)
 }
 
 /// The replaced token as it is recorded: until when it works on, and never beyond its own end.

@@ -22,6 +22,9 @@ use crate::{
     token_value,
 };
 
+/// Of a text that makes no sense, so much is shown.
+const SHOWN: usize = 64;
+
 /// A status in the making: what stands there, changed field by field.
 pub struct Draft<'a> {
     /// What it is decided from.
@@ -277,6 +280,25 @@ impl<'a> Draft<'a> {
         ));
         self.notice(false, "Rotated", format!("{message}{}", says_overlap(&reason, overlap)));
         self.status.last_rotation_reason = Some(reason);
+        self.tell_unread_overlap();
+    }
+
+    /// Who mistypes the overlap of a leak must not take its value for dead.
+    fn tell_unread_overlap(&mut self) {
+        let Some(unread) = rotation::unread_overlap(self.observed) else {
+            return;
+        };
+        let unread: String = unread.chars().take(SHOWN).collect();
+        let declared = rotation::overlap(self.observed);
+        self.notice(
+            true,
+            "OverlapInvalid",
+            format!(
+                "The annotation {}={unread:?} is no duration, so the declared overlap ({declared:#}) is used: write 0s there to end all \
+                 old values now, or hours, minutes and seconds such as 6h beside the next request",
+                names::ROTATE_OVERLAP_ANNOTATION
+            ),
+        );
     }
 
     /// One more token that works on; the list is bounded, and the one that ends first goes.

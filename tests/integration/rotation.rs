@@ -592,6 +592,30 @@ async fn an_overlap_that_is_too_short_for_mounted_secrets_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overlap_that_is_mistyped_is_said_and_can_be_put_right() {
+    let Bed { team, operator, .. } = Bed::new("mistyped").await;
+    team.declare("ci", with_overlap("1h")).await;
+    let old = recorded_hash(&team.ready("ci").await);
+    let mistyped = json!({ names::ROTATE_REQUESTED_AT_ANNOTATION: "now", names::ROTATE_OVERLAP_ANNOTATION: "0sec" });
+    team.annotate("ci", mistyped).await;
+    let token = team.rotated("ci", 1).await;
+    assert_eq!(previous_hashes(&token), [old], "the declared overlap runs");
+    let note = team.note("ci", "OverlapInvalid").await;
+    assert!(
+        note.contains("\"0sec\"") && note.contains("(1h)") && note.contains("write 0s"),
+        "{note}"
+    );
+    team.passed_by("ci").await;
+    assert_eq!(team.times_told("ci", "OverlapInvalid").await, 1);
+
+    team.annotate("ci", json!({ names::ROTATE_OVERLAP_ANNOTATION: "0s" })).await;
+    let ended = |token: &ApiToken| status(token).previous.is_empty();
+    let token = team.until("ci", "what the message says ends the old value", ended).await;
+    assert_eq!(rotations(&token), 1);
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_is_lost_during_an_overlap_is_made_again_with_the_overlap() {
     let bed = Bed::new("lost").await;
     let spec = json!({ "rotation": { "interval": "240h", "overlap": "1h" }, "secret": { "includePrevious": true } });

@@ -253,6 +253,60 @@ fn a_leak_leaves_no_old_value_working() {
 }
 
 #[test]
+fn an_overlap_that_makes_no_sense_is_told_of_once_and_the_declared_one_counts() {
+    let hour = SignedDuration::from_hours(1);
+    let cases: [(Option<&str>, Option<SignedDuration>, bool); 16] = [
+        (None, Some(hour), false),
+        (Some("6h"), Some(hour * 6), false),
+        (Some("0"), None, false),
+        (Some("0s"), None, false),
+        (Some("0m"), None, false),
+        (Some("0h"), None, false),
+        (Some("00s"), None, false),
+        (Some("0h0m"), None, false),
+        (Some("0sec"), Some(hour), true),
+        (Some("-1h"), Some(hour), true),
+        (Some("-0s"), Some(hour), true),
+        (Some(""), Some(hour), true),
+        (Some(" 0s"), Some(hour), true),
+        (Some("1d"), Some(hour), true),
+        (Some("87601h"), Some(hour), true),
+        (Some("now"), Some(hour), true),
+    ];
+    for (overlap, works_on, is_told) in cases {
+        let mut observed = issued_as(|spec| spec.rotation = rotation(Some("240h"), None, "1h"));
+        later(&mut observed, 60);
+        ask(&mut observed, "1", overlap);
+        let done = rotate(&mut observed);
+        assert_eq!(
+            observed.recorded().last_rotation_request.as_deref(),
+            Some("1"),
+            "{overlap:?}: it is done"
+        );
+        let ends = previous(&observed).first().map(|(_, end)| end.duration_since(observed.now));
+        assert_eq!(ends, works_on, "{overlap:?}");
+        assert_eq!(done.contains(&"OverlapInvalid".to_owned()), is_told, "{overlap:?}: {done:?}");
+        later(&mut observed, 60);
+        assert!(run(&mut observed).is_empty(), "{overlap:?}: once");
+    }
+}
+
+#[test]
+fn an_overlap_that_makes_no_sense_is_nothing_to_a_rotation_that_nobody_asked_for() {
+    let mut observed = issued_as(|spec| spec.rotation = rotation(Some("1h"), None, "10m"));
+    later(&mut observed, 60);
+    ask(&mut observed, "1", None);
+    rotate(&mut observed);
+    ask(&mut observed, "1", Some("0sec"));
+    later(&mut observed, 3600);
+    let done = rotate(&mut observed);
+    assert!(
+        done.contains(&"Rotated".to_owned()) && !done.contains(&"OverlapInvalid".to_owned()),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn a_leak_that_is_told_later_ends_the_overlap_of_its_own_rotation_only() {
     let mut observed = issued_as(|spec| spec.rotation = rotation(Some("9h"), None, "1h"));
     later(&mut observed, 60);

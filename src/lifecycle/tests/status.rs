@@ -246,6 +246,28 @@ fn who_reads_of_a_new_token_learns_where_it_is_and_what_works_meanwhile() {
 }
 
 #[test]
+fn who_asked_for_an_overlap_that_makes_no_sense_learns_what_to_write() {
+    let mut observed = issued();
+    observed.respec(|spec| spec.rotation.get_or_insert_default().overlap = hours("1h"));
+    observed.edit(|token| {
+        let annotations = token.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::ROTATE_REQUESTED_AT_ANNOTATION.into(), "1".into());
+        annotations.insert(names::ROTATE_OVERLAP_ANNOTATION.into(), format!("0\n{}", "x".repeat(1000)));
+    });
+    let mut pending = announced();
+    pending.request = Some("1".into());
+    edit_status(&mut observed, |status| status.pending = Some(pending));
+    let mut next = current(&observed);
+    next.id = Some("0123456789-2".into());
+    let message = format!(
+        "OverlapInvalid: The annotation apitoken.dev/rotate-overlap=\"0\\n{}\" is no duration, so the declared overlap (1h) is used: \
+         write 0s there to end all old values now, or hours, minutes and seconds such as 6h beside the next request",
+        "x".repeat(62)
+    );
+    assert_eq!(told_of(&observed, &next).last(), Some(&message));
+}
+
+#[test]
 fn a_value_that_was_announced_and_never_became_current_is_dropped_with_the_next() {
     let previous = |id: &str, hint: Option<&str>| PreviousToken {
         hint: hint.map(str::to_owned),

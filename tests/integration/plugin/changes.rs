@@ -43,7 +43,10 @@ async fn a_token_is_rotated_with_the_overlap_that_is_asked_for() {
 
     plugin.run(&["rotate", "ci", "--overlap=0h", "--wait"]).await.ended(0);
     assert_eq!(status(&team.rotated("ci", 3).await).previous, [], "nothing of the old works on");
-    plugin.run(&["rotate", "ci", "--overlap=soon"]).await.told(2, "is not a duration");
+    for mistyped in ["--overlap=soon", "--overlap=0sec", "--overlap=-1h", "--overlap="] {
+        plugin.run(&["rotate", "ci", mistyped]).await.told(2, "--overlap");
+    }
+    assert_eq!(rotations(&team.passed_by("ci").await), 3, "nothing was asked for");
     operator.stop().await;
 }
 

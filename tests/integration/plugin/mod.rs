@@ -1,6 +1,8 @@
 //! The kubectl plugin, as the real kubectl runs it.
 
 mod changes;
+mod completion;
+mod connecting;
 mod krew;
 mod leak;
 mod orphans;
@@ -60,10 +62,15 @@ impl<'a> Plugin<'a> {
         self.anywhere(&[arguments, &[&namespace]].concat(), input).await
     }
 
-    /// Runs a command that names no namespace. The operator of the test goes on meanwhile.
+    /// Runs a command that names no namespace.
     pub async fn anywhere(&self, arguments: &[&str], input: &str) -> Outcome {
+        self.kubectl(&[&["apitoken"], arguments].concat(), input).await
+    }
+
+    /// Runs kubectl itself. The operator of the test goes on meanwhile.
+    pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Outcome {
         let mut command = self.plane.kubectl_command();
-        command.arg("apitoken").args(arguments).env("PATH", self.path());
+        command.args(arguments).env("PATH", self.path());
         command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let input = input.to_owned();
