@@ -15,8 +15,9 @@ use crate::support::{
 };
 
 /// Beside the tutorial and the installation. The last one changes the default issuer.
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     "README.md",
+    "docs/operations.md",
     "docs/lifecycle.md",
     "docs/verifier.md",
     "docs/disaster-recovery.md",
