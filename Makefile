@@ -26,7 +26,7 @@ demo-down: ## End the demo and remove what it made
 test: check ## Run all checks and tests
 	hack/controlplane/controlplane build
 	hack/gitops/build
-	for tool in buildah caddy envoy image-base nginx prometheus; do hack/tools $$tool || exit; done
+	for tool in buildah busybox caddy envoy image-base nginx prometheus; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
 	cargo test --locked
 
