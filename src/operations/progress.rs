@@ -46,7 +46,7 @@ impl Progress {
         Pass(self)
     }
 
-    /// A step or a call ended.
+    /// A step or a call began or ended.
     pub fn moved(&self) {
         if let Some(moved) = &mut self.lock().moved {
             *moved = Instant::now();
