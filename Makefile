@@ -26,7 +26,7 @@ demo-down: ## End the demo and remove what it made
 test: check ## Run all checks and tests
 	hack/controlplane/controlplane build
 	hack/gitops/build
-	for tool in buildah caddy envoy image-base nginx prometheus; do hack/tools $$tool || exit; done
+	for tool in buildah busybox caddy envoy image-base nginx prometheus; do hack/tools $$tool || exit; done
 	$(helm) lint --strict $(chart)
 	cargo test --locked --no-fail-fast
 
@@ -48,8 +48,7 @@ mutants: needs ## Change the lifecycle in hundreds of ways and see that its unit
 
 .PHONY: image
 image: needs ## Make the image of the operator in target/image, without a daemon; builds the release profile
-	cargo build --locked --release --bin apitoken-operator
-	hack/image target/release/apitoken-operator target/image
+	program=$$(hack/release-program) && hack/image "$$program" target/image
 
 .PHONY: sbom
 sbom: needs ## List what the programs are made of in target/sbom.json (CycloneDX)

@@ -150,6 +150,7 @@ async fn reconcile<K: Issuer>(key: &Key, context: &IssuerContext<K>) -> Again {
         warn!(kind = ?K::KIND, namespace, name, "issuer can't be read, skipped until it changes");
         return None;
     };
+    let _running = context.shared.metrics.progress.pass();
     let newer = context.recent.newer_than(key, watched.resource_version().as_deref());
     let issuer = newer.as_deref().unwrap_or(watched).clone();
     pass(issuer, context).await.unwrap_or_else(|error| {
@@ -239,6 +240,7 @@ impl<'a, K: Issuer> Pass<'a, K> {
     }
 
     async fn take(&mut self, step: IssuerStep) -> Result<(), PassError> {
+        self.context.shared.metrics.progress.moved();
         match step {
             IssuerStep::WriteStatus(status) => self.write_status(*status).await,
             IssuerStep::HoldCredential => self.hold_credential().await,

@@ -19,7 +19,7 @@ use prometheus_client::{
 use super::{
     counts,
     descriptions::{BUILD, Description, PREFIX},
-    progress::Progress,
+    progress::{self, Progress},
 };
 use crate::{
     controller::{clock::Clock, stores::Stores},
@@ -228,16 +228,17 @@ impl Metrics {
         self.events.get_or_create(&EventLabels { reason }).inc();
     }
 
-    /// A pass begins, and runs until what is given goes.
+    /// A pass over an ApiToken begins, and runs until what is given goes.
     pub fn pass_begins(&self) -> Running<'_> {
-        self.progress.moved();
         self.running.inc();
-        Running { metrics: self }
+        Running {
+            metrics: self,
+            _pass: self.progress.pass(),
+        }
     }
 
-    /// A pass ended.
+    /// A pass over an ApiToken ended.
     pub fn reconciliation(&self, outcome: Outcome, took: Duration) {
-        self.progress.moved();
         self.reconciliations.get_or_create(&ResultLabels { result: outcome.as_str() }).inc();
         self.durations.observe(took.as_secs_f64());
     }
@@ -260,8 +261,7 @@ impl Metrics {
 
     /// Why the program is to be started again; nothing where work goes on, or none waits.
     pub fn stuck(&self) -> Option<&'static str> {
-        let waits = self.running.get() > 0 || self.counts.work_waits();
-        self.progress.stuck(waits)
+        self.progress.stuck(self.counts.work_waits())
     }
 
     /// All of it in the OpenMetrics text format.
@@ -278,6 +278,7 @@ impl Metrics {
 /// A pass that runs. It counts until it is dropped, however the pass ends.
 pub struct Running<'a> {
     metrics: &'a Metrics,
+    _pass: progress::Pass<'a>,
 }
 
 impl Drop for Running<'_> {

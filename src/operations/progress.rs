@@ -4,7 +4,10 @@
 //! passes fail, and a failure is a movement too: each call has its time limit, and what failed is tried again.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,6 +21,8 @@ const STUCK: &str = "work waits, and nothing has moved for 15 minutes";
 #[derive(Default)]
 pub struct Progress {
     times: Mutex<Times>,
+    /// Passes that run, over ApiTokens and issuers.
+    passes: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,16 +39,24 @@ impl Progress {
         self.lock().moved = Some(Instant::now());
     }
 
-    /// A step, a call or a pass began or ended.
+    /// A pass begins, and is work until what is given goes.
+    pub fn pass(&self) -> Pass<'_> {
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        self.moved();
+        Pass(self)
+    }
+
+    /// A step or a call began or ended.
     pub fn moved(&self) {
         if let Some(moved) = &mut self.lock().moved {
             *moved = Instant::now();
         }
     }
 
-    /// Why the program is to be started again, where it is. `waits` says whether there is work now.
+    /// Why the program is to be started again, where it is. `waits` says whether there is work now beside the passes that run.
     pub fn stuck(&self, waits: bool) -> Option<&'static str> {
         let now = Instant::now();
+        let waits = waits || self.passes.load(Ordering::Relaxed) > 0;
         let mut times = self.lock();
         times.waits = if waits { times.waits.or(Some(now)) } else { None };
         times.are_stuck(now).then_some(STUCK)
@@ -51,6 +64,16 @@ impl Progress {
 
     fn lock(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pass that runs, until it is dropped, however it ends.
+pub struct Pass<'a>(&'a Progress);
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.0.passes.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved();
     }
 }
 
@@ -88,6 +111,26 @@ mod tests {
             };
             assert_eq!(times.are_stuck(at(now)), stuck, "{why}");
         }
+    }
+
+    #[test]
+    fn a_pass_is_work_until_it_ends_and_its_begin_and_end_are_progress() {
+        let progress = Progress::default();
+        progress.begins();
+        let long_ago = Instant::now().checked_sub(LIMIT * 2).unwrap();
+        let long_since = Times {
+            moved: Some(long_ago),
+            waits: Some(long_ago),
+        };
+        *progress.lock() = long_since;
+        let pass = progress.pass();
+        assert_eq!(progress.stuck(false), None, "it begins");
+        *progress.lock() = long_since;
+        assert_eq!(progress.stuck(false), Some(STUCK), "it hangs");
+        drop(pass);
+        assert_eq!(progress.stuck(true), None, "it has ended");
+        *progress.lock() = long_since;
+        assert_eq!(progress.stuck(false), None, "and is no work any more");
     }
 
     #[test]

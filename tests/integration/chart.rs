@@ -9,7 +9,8 @@ use crate::support::{
 };
 
 /// Everything that the chart can add for the verifier.
-const ALL_ON: [&str; 5] = [
+const ALL_ON: [&str; 6] = [
+    "tracing.otlpEndpoint=http://collector.example.com:4318",
     "verifier.tls.secretName=certificate",
     "verifier.denyWhenStale=5m",
     "verifier.autoscaling.enabled=true",

@@ -335,6 +335,45 @@ fn its_test_asks_programs_where_they_listen() {
 }
 
 #[test]
+fn traces_go_where_they_are_told_and_the_network_lets_them() {
+    let policies = "--set=networkPolicy.enabled=true,verifier.networkPolicy.enabled=true";
+    let sent = |endpoint: &str| {
+        let endpoint = format!("--set=tracing.otlpEndpoint={endpoint}");
+        rendered(&[policies, &endpoint])
+    };
+    let arguments = |objects: &[Value], program| at(objects, "Deployment", program, "/spec/template/spec/containers/0/args").to_string();
+    let egress = |objects: &[Value], program| at(objects, "NetworkPolicy", program, "/spec/egress");
+    let rules = [("-controller", 2), ("-verifier", 1)];
+    for (endpoint, port) in [
+        ("http://collector.example.com:4318", 4318),
+        ("http://collector.example.com/receive", 80),
+        ("https://collector.example.com", 443),
+        ("http://[fd00::1]:4318", 4318),
+    ] {
+        let objects = sent(endpoint);
+        for (program, others) in rules {
+            assert!(arguments(&objects, program).contains(&format!("\"--otlp-endpoint={endpoint}\"")));
+            let allowed = egress(&objects, program);
+            assert_eq!(allowed.as_array().unwrap().len(), others + 1);
+            assert_eq!(
+                allowed[others]["ports"][0],
+                json!({ "port": port }),
+                "{endpoint} {program}: {allowed}"
+            );
+            assert!(
+                allowed.to_string().contains(r#"{"port":53,"protocol":"UDP"}"#),
+                "{program} can't find the name"
+            );
+        }
+    }
+    let nowhere = rendered(&[policies]);
+    for (program, others) in rules {
+        assert!(!arguments(&nowhere, program).contains("otlp"));
+        assert_eq!(egress(&nowhere, program).as_array().unwrap().len(), others);
+    }
+}
+
+#[test]
 fn its_notes_say_what_there_is_and_what_stays() {
     let everything = everything();
     let notes = |values: Values| {
@@ -373,6 +412,7 @@ fn the_schema_leaves_nothing_open() {
         "metrics.serviceMonitor.interval=often",
         "topologySpreadConstraints[0].labelSelector.matchLabels.a=b",
         "extraEnv[0].value=nameless",
+        "tracing.otlpEndpoint=collector.example.com:4318",
         "guardrails.bindings[0].maxLifetime=1h",
         "guardrails.bindings[0].name=a,guardrails.bindings[0].validationActions={Deny,Warn}",
         "guardrails.bindings[0].name=a,guardrails.bindings[0].maxLifetime=30d",

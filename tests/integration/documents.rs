@@ -14,9 +14,10 @@ use crate::support::{
     operator::Program,
 };
 
-/// Beside the tutorial. The last one changes the default issuer.
-const DOCUMENTS: [&str; 5] = [
+/// Beside the tutorial and the installation. The last one changes the default issuer.
+const DOCUMENTS: [&str; 6] = [
     "README.md",
+    "docs/operations.md",
     "docs/lifecycle.md",
     "docs/verifier.md",
     "docs/disaster-recovery.md",
@@ -98,6 +99,37 @@ async fn every_command_does_what_its_document_says() {
         run(&plane, &namespace, &verifier, &commands);
     }
     drop(programs);
+    plane.stop();
+}
+
+/// How many of the operator's CRDs there are.
+fn kinds(plane: &ControlPlane) -> usize {
+    let crds = plane.kubectl(&["get", "customresourcedefinitions", "--output=name"]);
+    crds.lines().filter(|name| name.ends_with(".apitoken.dev")).count()
+}
+
+/// Apart from the others, as it takes away what they stand on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_installed_upgraded_and_taken_back_is_removed_without_a_trace() {
+    let plane = ControlPlane::start("installed");
+    let commands = commands("docs/install.md");
+    let [install, upgrade, downgrade, uninstall, remove] = &commands[..] else {
+        panic!("docs/install.md has other commands: {commands:?}");
+    };
+    let run = |commands: &[&String]| run(&plane, "default", "", &commands.iter().copied().cloned().collect::<Vec<_>>());
+    run(&[install, upgrade, downgrade, uninstall]);
+    assert_eq!(kinds(&plane), 3, "the CRDs stay");
+
+    run(&[install]);
+    let controller = Program::start(&plane, &[]).await;
+    for example in ["02-lifetime.yaml", "05-namespaced-issuer.yaml"] {
+        let file = source().join("examples").join(example);
+        plane.kubectl(&["apply", "--filename", file.to_str().unwrap()]);
+    }
+    plane.until_all_ready("default", "60s");
+    run(&[remove]);
+    assert_eq!(kinds(&plane), 0, "nothing stays");
+    drop(controller);
     plane.stop();
 }
 

@@ -22,6 +22,7 @@ mod fairness;
 mod generated;
 mod gitops;
 mod guardrails;
+mod helm_test;
 mod image;
 mod issue;
 mod issuers;

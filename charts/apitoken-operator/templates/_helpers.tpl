@@ -118,6 +118,12 @@ readinessProbe:
   periodSeconds: 5
 {{- end }}
 
+{{/* The port of an address, which may stand for that of its scheme. */}}
+{{- define "apitoken-operator.otlpPort" -}}
+{{- $address := urlParse . }}
+{{- regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default (ternary "443" "80" (eq $address.scheme "https")) }}
+{{- end }}
+
 {{/* Where a Pod runs, from the values of its program and the labels that select it. */}}
 {{- define "apitoken-operator.scheduling" -}}
 {{- range $field := list "priorityClassName" "nodeSelector" "tolerations" "affinity" }}

@@ -163,12 +163,13 @@ impl ControlPlane {
         command
     }
 
-    /// A shell of the admin at the top of the source tree, with kubectl, Helm and a kubeconfig of its own for that namespace. It
-    /// ends after 5 minutes.
+    /// A shell of the admin at the top of the source tree, with kubectl, its plugin, Helm and a kubeconfig of its own for that
+    /// namespace. It ends after 5 minutes.
     pub fn shell(&self, namespace: &str) -> Command {
         let kubeconfig = self.dir.join(format!("shell-{namespace}.kubeconfig"));
         std::fs::copy(&self.kubeconfig, &kubeconfig).unwrap();
-        let programs = [self.kubectl.parent().unwrap(), helm_program().parent().unwrap()].map(|dir| dir.to_str().unwrap());
+        let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-apitoken"));
+        let programs = [&self.kubectl, helm_program(), plugin].map(|program| program.parent().unwrap().to_str().unwrap());
         let mut shell = Command::new("timeout");
         shell
             .args(["300s", "bash"])
@@ -377,9 +378,12 @@ impl ControlPlane {
     }
 
     async fn config(&self, kubeconfig: Kubeconfig) -> Config {
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .unwrap()
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        // A proxy of the environment leads to no loopback address.
+        Config {
+            proxy_url: None,
+            ..config.unwrap()
+        }
     }
 }
 
