@@ -12,6 +12,7 @@ mod api_validation;
 mod borders;
 mod chart;
 mod chart_templates;
+mod clock_jumps;
 mod conditions;
 mod consumer;
 mod crashes;

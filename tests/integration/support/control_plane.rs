@@ -95,8 +95,22 @@ impl ControlPlane {
         self.restart("kube-controller-manager");
     }
 
+    /// Ends the API server.
+    pub fn stop_api_server(&self) {
+        self.manage("stop", "kube-apiserver");
+    }
+
+    /// Starts it again, with all state kept.
+    pub fn start_api_server(&self) {
+        self.manage("start", "kube-apiserver");
+    }
+
     fn restart(&self, program: &str) {
-        assert!(script().arg("restart").arg(&self.dir).arg(program).status().unwrap().success());
+        self.manage("restart", program);
+    }
+
+    fn manage(&self, command: &str, program: &str) {
+        assert!(script().arg(command).arg(&self.dir).arg(program).status().unwrap().success());
     }
 
     /// Installs the chart as a user does.

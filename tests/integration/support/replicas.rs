@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const MORE: usize = 20;
 /// The ApiToken.
 pub const TOKEN: &str = "presented";
-const VALUE: &str = "apt_presented-again-and-again";
+/// Its value.
+pub const VALUE: &str = "apt_presented-again-and-again";
 
 #[derive(Clone, Copy)]
 struct Answer {

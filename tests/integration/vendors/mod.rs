@@ -20,7 +20,7 @@ use crate::{
 mod clocks;
 mod self_issued;
 mod tenants;
-mod world;
+pub mod world;
 
 use self::world::{VENDORS, Vendors};
 

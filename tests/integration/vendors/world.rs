@@ -99,7 +99,8 @@ impl Vendors {
         vendors
     }
 
-    async fn declare_issuer(&self, vendor: &str) {
+    /// Declares the issuer of a vendor, with its credential.
+    pub async fn declare_issuer(&self, vendor: &str) {
         self.team.credential(vendor, credential(vendor)).await;
         let spec = self.spec_of(vendor, vendor);
         self.team.issuer(vendor, json!({ vendor: spec, "timeout": "2s" })).await;
@@ -118,7 +119,8 @@ impl Vendors {
         }
     }
 
-    async fn until_ready(&self, vendor: &str) {
+    /// Waits until the issuer of a vendor is ready.
+    pub async fn until_ready(&self, vendor: &str) {
         eventually(&format!("issuer {vendor} is ready"), || async {
             let issuer = self.team.api::<TokenIssuer>().get(vendor).await.unwrap();
             let conditions = issuer.status.unwrap_or_default().conditions;

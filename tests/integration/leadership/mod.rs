@@ -13,6 +13,7 @@ use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
+    config::Kubeconfig,
 };
 use serde_json::json;
 
@@ -26,6 +27,10 @@ use crate::support::{
     tokens::{Team, hash, recorded_hash},
 };
 
+mod outage;
+mod rights;
+mod vendor;
+
 const LEASE: &str = "apitoken-operator-controller";
 /// A Lease that nobody renews is free after this.
 const DURATION: Duration = Duration::from_secs(15);
@@ -33,17 +38,23 @@ const DURATION: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// A namespace that the replicas work for, with their Lease in it.
-struct Ground {
-    plane: &'static ControlPlane,
+struct Ground<'a> {
+    plane: &'a ControlPlane,
     team: Team,
 }
 
-impl Ground {
+impl Ground<'static> {
     async fn new(what: &str) -> Self {
-        let plane = control_plane::shared();
+        Ground::with_rights(control_plane::shared(), what, "get,create,update").await
+    }
+}
+
+impl<'a> Ground<'a> {
+    /// Where they have these rights on the Lease.
+    async fn with_rights(plane: &'a ControlPlane, what: &str, verbs: &str) -> Self {
         let namespace = plane.namespace(what).await;
         let account = format!("--serviceaccount={OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}");
-        let rights = ["--verb=get,create,update", "--resource=leases.coordination.k8s.io"];
+        let rights = [&format!("--verb={verbs}"), "--resource=leases.coordination.k8s.io"];
         plane.kubectl(&[&["create", "role", "lease", "-n", &namespace], &rights[..]].concat());
         plane.kubectl(&["create", "rolebinding", "lease", "-n", &namespace, "--role=lease", &account]);
         let team = Team::new(plane.admin().await, &namespace);
@@ -57,10 +68,17 @@ impl Ground {
     }
 
     async fn replica_by(&self, server: Option<&str>, arguments: &[&str]) -> Program {
+        let kubeconfig = self.plane.operator_kubeconfig(server).await;
+        let program = self.spawn(&kubeconfig, arguments);
+        eventually("the replica is ready", || async { program.is_ready().await.then_some(()) }).await;
+        program
+    }
+
+    /// Starts a replica.
+    fn spawn(&self, kubeconfig: &Kubeconfig, arguments: &[&str]) -> Program {
         let namespace = &self.team.namespace;
         let (own, watched) = (format!("--namespace={namespace}"), format!("--watch-namespace={namespace}"));
-        let kubeconfig = self.plane.operator_kubeconfig(server).await;
-        Program::start_with(self.plane, &kubeconfig, &[&[own.as_str(), &watched], arguments].concat()).await
+        Program::spawn(self.plane, kubeconfig, &[&[own.as_str(), &watched], arguments].concat())
     }
 
     /// A replica that leads, and one that stands by.
