@@ -1,7 +1,7 @@
 //! What is remembered of an ApiToken from one pass to the next, in memory only.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,9 +30,9 @@ impl<T> ByUid<T> {
         self.lock().insert(uid.to_owned(), value);
     }
 
-    /// Forgets everything, where deletions may have been missed.
-    pub fn clear(&self) {
-        self.lock().clear();
+    /// Forgets all others, where deletions may have been missed.
+    pub fn keep_only(&self, uids: &HashSet<String>) {
+        self.lock().retain(|uid, _| uids.contains(uid));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, T>> {

@@ -296,10 +296,11 @@ impl Announcer {
             }
             Event::InitDone => {
                 let tokens = stores.tokens.state();
+                let uids = tokens.iter().filter_map(|token| token.meta().uid.clone()).collect();
                 stores.claims.replace(tokens.iter().filter_map(|token| token.0.as_ref().ok()));
                 stores.recent_tokens.listed();
-                stores.fresh.clear();
-                stores.polls.clear();
+                stores.fresh.keep_only(&uids);
+                stores.polls.keep_only(&uids);
                 self.stores.adoptions.clear();
                 self.stores.intents.clear();
                 self.all_tokens(at).await;

@@ -1,6 +1,6 @@
 //! Which token a Secret holds, and whether its value may be the current one.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -17,9 +17,6 @@ use crate::{
     issuers::{IssuedToken, builtin},
     token_value::{self, TokenValue},
 };
-
-/// How far ahead another node's clock may be.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// The token whose value the Secret holds, if it may be the current one: the one just made, the one
 /// announced, the recorded one, or, where nothing is recorded, one that was made before a crash or
@@ -119,7 +116,7 @@ fn left_token(observed: &Observed, found: &FoundSecret) -> Option<(TokenStatus, 
     let hash = found.annotation(names::HASH_ANNOTATION)?;
     let issued_at: Timestamp = found.annotation(names::ISSUED_AT_ANNOTATION)?.parse().ok()?;
     let over = schedule::end(&observed.token.spec, Some(issued_at)).is_some_and(|end| end <= observed.now);
-    let in_the_future = issued_at > schedule::later(observed.now, CLOCK_SKEW);
+    let in_the_future = !schedule::is_credible(issued_at, observed.now);
     if over || in_the_future || is_ended(found, hash) || found.value_belongs_to.is_some() || has_longest_lifetime(observed) {
         return None;
     }

@@ -73,7 +73,8 @@ pub fn pause_after_failure(observed: &Observed) -> Option<Option<Timestamp>> {
     let failures = observed.status()?.failures.as_ref()?;
     let unchanged = observed.is_of_this_generation() && failures.situation == status::situation(observed);
     let retry_at = failures.next_retry_at.as_ref().map(|Time(at)| *at);
-    let waits = retry_at.is_none_or(|retry_at| retry_at > observed.now);
+    let counts = schedule::is_credible(failures.last_at.0, observed.now);
+    let waits = retry_at.is_none_or(|retry_at| counts && retry_at > observed.now);
     (unchanged && waits).then_some(retry_at)
 }
 

@@ -74,8 +74,11 @@ fn barrier(observed: &Observed) -> SignedDuration {
 /// Until when a token that somebody else announced may still come: another operator that believes to
 /// lead, or this one before a crash. Without that turn two would announce over each other for ever.
 fn others_turn(observed: &Observed, announced: &Pending) -> Timestamp {
-    let written_by = schedule::later(announced.started_at.0, barrier(observed));
-    schedule::later(written_by, OTHERS_TIME)
+    let Time(started_at) = announced.started_at;
+    if !schedule::is_credible(started_at, observed.now) {
+        return Timestamp::MIN;
+    }
+    schedule::later(schedule::later(started_at, barrier(observed)), OTHERS_TIME)
 }
 
 /// When the next token may be made: a bound that holds whatever happens.
@@ -86,7 +89,8 @@ fn next_issue(observed: &Observed) -> Timestamp {
         .status()
         .and_then(|status| status.failures.as_ref())
         .map(|failures| &failures.last_at);
-    let last = issued.into_iter().chain(begun).chain(failed).map(|Time(at)| *at).max();
+    let times = issued.into_iter().chain(begun).chain(failed).map(|Time(at)| *at);
+    let last = times.filter(|at| schedule::is_credible(*at, observed.now)).max();
     last.map_or(Timestamp::MIN, schedule::next_issue)
 }
 

@@ -14,6 +14,8 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 /// The longest time ahead of an end at which it is told.
 const LONGEST_WARNING: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How far ahead another node's clock may be.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Between two tokens made for one ApiToken: keeps below 8 in 15 s whatever happens.
 const BETWEEN_ISSUES: SignedDuration = SignedDuration::from_secs(2);
 
@@ -36,6 +38,12 @@ pub fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
 pub fn warning(issued_at: Timestamp, end: Timestamp) -> Timestamp {
     let ahead = (end.duration_since(issued_at) / 3).min(LONGEST_WARNING);
     to_second(end.checked_sub(ahead).unwrap_or(end))
+}
+
+/// Whether something may have happened at that recorded time. Else the clock that wrote it was wrong, or this one jumped back
+/// since: nobody waits until that time has come.
+pub fn is_credible(recorded: Timestamp, now: Timestamp) -> bool {
+    recorded <= later(now, CLOCK_SKEW)
 }
 
 /// When the next token may be made after one made at `last`.

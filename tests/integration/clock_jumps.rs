@@ -23,7 +23,11 @@ fn rotates() -> Value {
 async fn a_jump_of_a_year_and_back_rotates_once_and_ends_nothing_that_has_no_end() {
     let bed = Bed::new("jump").await;
     let team = &bed.team;
-    for (name, spec) in [("endless", json!({})), ("rotates", rotates()), ("ends", json!({ "lifetime": "720h" }))] {
+    for (name, spec) in [
+        ("endless", json!({})),
+        ("rotates", rotates()),
+        ("ends", json!({ "lifetime": "720h" })),
+    ] {
         team.declare(name, spec).await;
         team.ready(name).await;
     }

@@ -21,6 +21,21 @@ fn failures_are_counted_tried_later_and_forgotten_after_a_success() {
 }
 
 #[test]
+fn what_failed_while_the_clock_was_far_ahead_is_tried_at_once() {
+    for (ahead, step) in [
+        (SignedDuration::from_mins(5), None),
+        (SignedDuration::from_hours(9000), Some("issue")),
+    ] {
+        let mut observed = situation();
+        observed.now += ahead;
+        observed.failure = Some(Failure::of_secret("could not write"));
+        run(&mut observed);
+        observed.now -= ahead;
+        assert_eq!(next_step(&observed), step, "{ahead:#}");
+    }
+}
+
+#[test]
 fn a_changed_spec_is_tried_at_once_after_a_failure() {
     let mut observed = situation();
     observed.failure = Some(Failure::of_secret("could not write"));

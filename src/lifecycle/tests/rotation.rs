@@ -643,3 +643,24 @@ fn a_request_that_is_gone_ends_no_overlap() {
     run(&mut observed);
     assert_eq!(previous(&observed).len(), 1);
 }
+
+#[test]
+fn a_clock_that_was_far_ahead_holds_up_no_rotation() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let mut observed = issued_as(|spec| spec.rotation = rotation(Some("240h"), None, "1h"));
+    later(&mut observed, YEAR);
+    rotate(&mut observed);
+    later(&mut observed, -YEAR);
+    assert!(run(&mut observed).is_empty(), "once is enough");
+    ask(&mut observed, "1", Some("0s"));
+    assert_eq!(run(&mut observed), ["issue"], "nobody waits for the time of the last issue");
+    run(&mut observed);
+    assert_eq!((observed.recorded().rotations, previous(&observed)), (Some(2), vec![]));
+
+    later(&mut observed, YEAR);
+    ask(&mut observed, "2", None);
+    assert_eq!(run(&mut observed), ["issue"]);
+    observed.fresh = None;
+    later(&mut observed, 60 - YEAR);
+    assert_eq!(run(&mut observed), ["issue"], "nor for whoever announced a value then");
+}

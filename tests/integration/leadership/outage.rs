@@ -62,7 +62,10 @@ async fn after_a_long_absence_of_the_api_server_one_leads_and_a_rotation_is_brou
     ground.declare("late").await;
     ground.team.ready("late").await;
     eventually("the other one is ready", || async { again.is_ready().await.then_some(()) }).await;
-    println!("back: it leads after {leads_after:?}, has rotated after {rotated_after:?}, all is done after {:?}", back.elapsed());
+    println!(
+        "back: it leads after {leads_after:?}, has rotated after {rotated_after:?}, all is done after {:?}",
+        back.elapsed()
+    );
     assert!(back.elapsed() < SOON, "{:?}", back.elapsed());
 
     // One token is left, and one leader.

@@ -39,7 +39,11 @@ async fn without_a_right_to_the_lease_it_stands_by_says_so_and_works_once_it_has
             replica.log().contains(&words(missing)).then_some(())
         })
         .await;
-        assert!(replica.log().contains("the Lease apitoken-operator-controller can't be taken"), "{}", replica.log());
+        assert!(
+            replica.log().contains("the Lease apitoken-operator-controller can't be taken"),
+            "{}",
+            replica.log()
+        );
         assert!(replica.is_ready().await && !leads(&replica).await, "{missing}: {}", replica.log());
         assert_eq!(ground.done(since), (0, 0), "{missing}");
 

@@ -35,13 +35,20 @@ async fn two_that_both_work_leave_one_token_each_at_a_vendor() {
     let first = settled(&vendors, &names, 0, &[]).await;
 
     join_all(names.iter().map(|name| ground.team.request(name, "now"))).await;
-    let kept: Vec<String> = (0..COUNT).filter(|number| keeps_old(*number)).map(|number| first[&names[number]].clone()).collect();
+    let kept: Vec<String> = (0..COUNT)
+        .filter(|number| keeps_old(*number))
+        .map(|number| first[&names[number]].clone())
+        .collect();
     let second = settled(&vendors, &names, 1, &kept).await;
     assert!(names.iter().all(|name| first[name] != second[name]), "each has a new value");
 
     let calls = vendors.calls(VENDOR);
     let made = calls.iter().filter(|call| call.starts_with("POST ")).count();
-    println!("{made} tokens were made for {} that are wanted, in {} calls", 2 * COUNT, calls.len());
+    println!(
+        "{made} tokens were made for {} that are wanted, in {} calls",
+        2 * COUNT,
+        calls.len()
+    );
     for program in [one, other] {
         assert!(leads(&program).await);
         assert!(program.terminate().await.0.success());

@@ -34,11 +34,7 @@ fn it_says_which_right_is_missing_and_uses_every_one() {
     let plane = ControlPlane::with_chart("rights");
     let rights = but_for_the_lease(&plane);
     assert!(rights.len() > 25, "{rights:?}");
-    assert_eq!(
-        unused::<InProcess>(&plane, &rights),
-        Vec::<&Right>::new(),
-        "nobody needs these"
-    );
+    assert_eq!(unused::<InProcess>(&plane, &rights), Vec::<&Right>::new(), "nobody needs these");
     // Else it is there already, and nobody has to make it.
     remove_issuer(&plane, "builtin");
     assert_eq!(
@@ -188,7 +184,6 @@ fn remove_issuer(plane: &ControlPlane, name: &str) {
     plane.try_kubectl(&["patch", "clustertokenissuer", name, "--type=merge", unlock]);
     plane.kubectl(&["delete", "clustertokenissuer", name, "--ignore-not-found"]);
 }
-
 
 async fn respec(team: &Team, patch: Value) {
     let api: Api<TokenIssuer> = team.api();

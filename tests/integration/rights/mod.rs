@@ -119,7 +119,16 @@ impl fmt::Display for Right {
 fn rights<P: Tried>(plane: &ControlPlane) -> Vec<Right> {
     let mut rights = Vec::new();
     for kind in ["ClusterRole", "Role"] {
-        let role = plane.kubectl(&["get", kind, P::ACCOUNT, "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "-o", "json"]);
+        let role = plane.kubectl(&[
+            "get",
+            kind,
+            P::ACCOUNT,
+            "-n",
+            OPERATOR_NAMESPACE,
+            "--ignore-not-found",
+            "-o",
+            "json",
+        ]);
         let role: Value = serde_json::from_str(&role).unwrap_or_default();
         for rule in role["rules"].as_array().into_iter().flatten() {
             for resource in texts(&rule["resources"]) {

@@ -33,9 +33,13 @@ impl Tried for InProcess {
     /// Lets a token through, answers a caller who proves itself, and writes when the token was used.
     async fn use_everything(account: &Account<'_>, team: &Team) -> Self {
         present(team).await;
-        account.plane.kubectl(&["create", "serviceaccount", "caller", "-n", &team.namespace]);
+        account
+            .plane
+            .kubectl(&["create", "serviceaccount", "caller", "-n", &team.namespace]);
         let audience = format!("--audience={AUDIENCE}");
-        let caller = account.plane.kubectl(&["create", "token", "caller", "-n", &team.namespace, &audience]);
+        let caller = account
+            .plane
+            .kubectl(&["create", "token", "caller", "-n", &team.namespace, &audience]);
 
         let client = account.plane.account(OPERATOR_NAMESPACE, &account.name).await;
         let everything = Settings {

@@ -393,11 +393,10 @@ impl ControlPlane {
 
     async fn config(&self, kubeconfig: Kubeconfig) -> Config {
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let mut config = config.unwrap();
         // A proxy of the environment leads to no loopback address.
-        Config {
-            proxy_url: None,
-            ..config.unwrap()
-        }
+        config.proxy_url = None;
+        config
     }
 }
 
