@@ -28,7 +28,7 @@ use crate::{
     support::{
         clock::TestClock,
         control_plane::{self, ControlPlane},
-        eventually,
+        in_time,
         operator::InProcess,
         tokens::{Team, hash},
     },
@@ -121,12 +121,14 @@ impl Vendors {
 
     /// Waits until the issuer of a vendor is ready.
     pub async fn until_ready(&self, vendor: &str) {
-        eventually(&format!("issuer {vendor} is ready"), || async {
+        let status = async || {
             let issuer = self.team.api::<TokenIssuer>().get(vendor).await.unwrap();
-            let conditions = issuer.status.unwrap_or_default().conditions;
-            conditions::is_true(&conditions, ConditionType::Ready).then_some(())
-        })
-        .await;
+            issuer.status.unwrap_or_default()
+        };
+        let ready = in_time(|| async { conditions::is_true(&status().await.conditions, ConditionType::Ready).then_some(()) }).await;
+        if ready.is_none() {
+            panic!("issuer {vendor} is not ready in time: {}", json!(status().await));
+        }
     }
 
     /// Declares an ApiToken of that vendor.
