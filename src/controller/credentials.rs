@@ -27,6 +27,7 @@ use tokio::{
 
 use super::{
     calls::{CallError, call},
+    pauses::Pauses,
     recent::Key,
 };
 use crate::{
@@ -261,7 +262,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Follows one Secret for as long as it is watched. The watch opens itself again after an error.
 async fn follow(api: Api<PartialObjectMeta<Secret>>, key: Key, known: Arc<Mutex<Known>>, changed: mpsc::Sender<Key>) {
-    let seen = watch_object(api, &key.1).default_backoff();
+    let seen = watch_object(api, &key.1).backoff(Pauses::default());
     let mut seen = std::pin::pin!(seen.filter_map(async |seen| seen.ok()));
     while let Some(secret) = seen.next().await {
         if learns(&known, Known::of(secret.as_ref().map(|secret| &secret.metadata))) && changed.send(key.clone()).await.is_err() {
