@@ -25,6 +25,7 @@ mod issuer_calls;
 mod issuers;
 mod ledger;
 mod lists;
+mod pauses;
 mod recent;
 mod retries;
 mod secrets;

@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub type Key = (String, String);
 
 /// How long an entry counts: far longer than a healthy watch lags.
-const LIFETIME: Duration = Duration::from_secs(10);
+pub const LIFETIME: Duration = Duration::from_secs(10);
 /// With more entries than this, those that no longer count are looked for and dropped.
 const MANY: usize = 4096;
 

@@ -25,6 +25,7 @@ use tracing::warn;
 
 use super::{
     context::Settings,
+    pauses::Pauses,
     recent::{Key, key},
     stores::{Guarded, Scope, ScopedStores, Stores},
     versions::{Follower, Versions},
@@ -203,7 +204,9 @@ where
     let announcer = announcer.clone();
     let Watch { api, config, mut keep } = watch;
     async move {
-        let events = watcher::watcher(api, config.page_size(PAGE)).default_backoff().modify(trim);
+        let events = watcher::watcher(api, config.page_size(PAGE))
+            .backoff(Pauses::default())
+            .modify(trim);
         let mut events = std::pin::pin!(events);
         loop {
             match events.try_next().await {

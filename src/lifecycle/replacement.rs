@@ -46,7 +46,7 @@ pub fn decide(observed: &Observed, found: Option<&FoundSecret>, cause: Cause) ->
                 .announced_at
                 .map_or(announced.started_at.0, |at| at.max(announced.started_at.0));
             let due = schedule::later(known_since, barrier(observed));
-            if due > observed.now {
+            if due > observed.now && schedule::is_credible(known_since, observed.now) {
                 return Plan::unchanged(observed, Some(due));
             }
             let record = held::record(observed, fresh);

@@ -664,3 +664,14 @@ fn a_clock_that_was_far_ahead_holds_up_no_rotation() {
     later(&mut observed, 60 - YEAR);
     assert_eq!(run(&mut observed), ["issue"], "nor for whoever announced a value then");
 }
+
+#[test]
+fn a_value_that_was_announced_while_the_clock_was_far_ahead_is_written_at_once() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let mut observed = issued_as(|spec| spec.rotation = rotation(Some("240h"), None, "1h"));
+    later(&mut observed, YEAR);
+    assert_eq!(run(&mut observed), ["issue"]);
+    later(&mut observed, -YEAR);
+    run(&mut observed);
+    assert_eq!((observed.recorded().rotations, &observed.recorded().pending), (Some(1), &None));
+}
