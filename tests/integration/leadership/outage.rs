@@ -72,6 +72,11 @@ async fn after_a_long_absence_of_the_api_server_one_leads_and_a_rotation_is_brou
     verifier.until_accepts(&question, &old, false).await;
     let token = ground.team.token("ci").await;
     assert_eq!((rotations(&token), recorded_hash(&token)), (1, hash(&new)));
+    assert_eq!(
+        status(&token).attempts,
+        Some(3),
+        "the first, the one that was cut off, and one after it"
+    );
     assert!(status(&token).pending.is_none() && status(&token).previous.is_empty());
     assert_eq!(ground.team.value("ci", "token").await, new);
     assert!(leads(&next).await && !leads(&again).await);

@@ -18,6 +18,7 @@ const VENDOR: &str = "mailtrap";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_both_work_leave_one_token_each_at_a_vendor() {
     let ground = Ground::new("two-at-a-vendor").await;
+    ground.allows_ledgers();
     let vendors = Vendors::beside(ground.plane, &ground.team.namespace, SignedDuration::ZERO).await;
     let arguments = ["--allow-private-issuers"];
     let (one, other) = (ground.replica_by(None, &arguments).await, ground.replica_by(None, &arguments).await);
@@ -52,6 +53,19 @@ async fn two_that_both_work_leave_one_token_each_at_a_vendor() {
     for program in [one, other] {
         assert!(leads(&program).await);
         assert!(program.terminate().await.0.success());
+    }
+}
+
+impl Ground<'_> {
+    /// Lets them keep ledgers in their namespace.
+    fn allows_ledgers(&self) {
+        let namespace = &self.team.namespace;
+        let account = format!("--serviceaccount={OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}");
+        let rights = ["--verb=get,list,watch,create,update,patch,delete", "--resource=configmaps"];
+        self.plane
+            .kubectl(&[&["create", "role", "ledgers", "-n", namespace], &rights[..]].concat());
+        self.plane
+            .kubectl(&["create", "rolebinding", "ledgers", "-n", namespace, "--role=ledgers", &account]);
     }
 }
 
