@@ -14,10 +14,20 @@ use crate::support::{
     operator::Program,
 };
 
-/// Beside the tutorial and the installation. The last one changes the default issuer.
-const DOCUMENTS: [&str; 6] = [
+/// It installs the operator for the others.
+const TUTORIAL: &str = "docs/tutorial.md";
+/// It has a control plane of its own, as it takes away what the others stand on.
+const INSTALLATION: &str = "docs/install.md";
+/// The others. The last one changes the default issuer.
+const DOCUMENTS: [&str; 12] = [
     "README.md",
+    "docs/high-availability.md",
     "docs/operations.md",
+    "docs/runbooks.md",
+    "docs/issuers/mailtrap.md",
+    "docs/issuers/prefactor.md",
+    "docs/issuers/softwareone.md",
+    "docs/issuers/wavefront.md",
     "docs/lifecycle.md",
     "docs/verifier.md",
     "docs/disaster-recovery.md",
@@ -30,10 +40,12 @@ fn commands(document: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        let Some(info) = line.strip_prefix("```sh") else { continue };
+        let fence = line.trim_start();
+        let Some(info) = fence.strip_prefix("```sh") else { continue };
+        let indent = line.len() - fence.len();
         let block: Vec<&str> = lines
             .by_ref()
-            .map(|(_, line)| line)
+            .map(|(_, line)| line.get(indent..).unwrap_or_default())
             .take_while(|line| !line.starts_with("```"))
             .collect();
         if info.is_empty() {
@@ -70,7 +82,7 @@ fn run(plane: &ControlPlane, namespace: &str, verifier: &str, commands: &[String
 
 /// The operator and the verifier, as the chart's ServiceAccounts; where the verifier answers.
 async fn start_programs(plane: &ControlPlane) -> ([Program; 2], String) {
-    let controller = Program::start(plane, &[]).await;
+    let controller = Program::start(plane, &["--leader-elect"]).await;
     let account = plane.account_kubeconfig(OPERATOR_NAMESPACE, VERIFIER_ACCOUNT, None).await;
     let verifier = Program::run(plane, &account, &["verifier", "--address=127.0.0.1:0"]);
     eventually("the verifier is ready", || async { verifier.is_ready().await.then_some(()) }).await;
@@ -81,7 +93,7 @@ async fn start_programs(plane: &ControlPlane) -> ([Program; 2], String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_does_what_its_document_says() {
     let plane = ControlPlane::start("documents");
-    let tutorial = commands("docs/tutorial.md");
+    let tutorial = commands(TUTORIAL);
     assert!(tutorial.len() >= 8 && tutorial[0].contains("helm install"));
     run(&plane, "default", "", &tutorial[..1]);
     plane.restart_garbage_collector();
@@ -108,13 +120,12 @@ fn kinds(plane: &ControlPlane) -> usize {
     crds.lines().filter(|name| name.ends_with(".apitoken.dev")).count()
 }
 
-/// Apart from the others, as it takes away what they stand on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_installed_upgraded_and_taken_back_is_removed_without_a_trace() {
     let plane = ControlPlane::start("installed");
-    let commands = commands("docs/install.md");
+    let commands = commands(INSTALLATION);
     let [install, upgrade, downgrade, uninstall, remove] = &commands[..] else {
-        panic!("docs/install.md has other commands: {commands:?}");
+        panic!("{INSTALLATION} has other commands: {commands:?}");
     };
     let run = |commands: &[&String]| run(&plane, "default", "", &commands.iter().copied().cloned().collect::<Vec<_>>());
     run(&[install, upgrade, downgrade, uninstall]);
@@ -167,6 +178,22 @@ fn leads_somewhere(from: &Path, link: &str) -> bool {
         return place.is_empty() && target.is_dir();
     };
     place.is_empty() || text.lines().any(|line| line.starts_with('#') && anchor(line) == place)
+}
+
+#[test]
+fn every_command_is_run_or_says_why_it_is_not() {
+    let mut files = Vec::new();
+    markdown_below(source(), &mut files);
+    let listed = [&[TUTORIAL, INSTALLATION][..], &DOCUMENTS].concat();
+    for file in files {
+        let document = file.strip_prefix(source()).unwrap().to_str().unwrap();
+        let is_listed = listed.contains(&document);
+        assert_eq!(
+            !commands(document).is_empty(),
+            is_listed,
+            "{document}: list it here, or say why it is skipped"
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// Longer than the Lease lasts, so that both replicas have to make up for it.
-const AWAY: Duration = Duration::from_secs(20);
+const AWAY: Duration = Duration::from_secs(60);
 /// How soon all is well again.
 const SOON: Duration = Duration::from_secs(60);
 /// A rotation lasts longer than it takes to end the API server.
